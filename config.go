@@ -2,6 +2,7 @@ package leat
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -33,6 +34,9 @@ func (c Config) New(created time.Time) (Info, []Shard, error) {
 		return Info{}, nil, &InvalidError{Field: field, Limit: limit, Got: got}
 	}
 	info := Info{ID: c.ID, Epoch: 1, Single: c.Single, Created: created.UTC(), Ended: slices.Clone(c.Ended)}
+	for i := range info.Ended {
+		info.Ended[i].Heads = maps.Clone(info.Ended[i].Heads)
+	}
 	if info.ID == "" {
 		info.ID = NewID()
 	}

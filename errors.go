@@ -123,7 +123,8 @@ func (e *PartialError) Error() string {
 
 func (e *PartialError) Unwrap() error { return ErrPartial }
 
-// TrimmedError says where what is kept begins. It is an ErrTrimmed.
+// TrimmedError says where what is kept begins: one above the head, or above the
+// stream's version, when nothing is. It is an ErrTrimmed.
 type TrimmedError struct {
 	Shard  ShardID // set when a shard was read
 	Stream string  // set when a stream was read

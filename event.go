@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// DefaultContentType is what an empty Event.ContentType stands for.
+// DefaultContentType is what Append takes for an empty Event.ContentType.
 const DefaultContentType = "application/json"
 
 // SystemStream is the stream in which a log records what was done to the log
@@ -37,8 +37,8 @@ type Event struct {
 	// zero. It is kept to the nanosecond, in UTC, from 1678 to 2262.
 	Time time.Time
 
-	// ContentType is the media type of Data, DefaultContentType when empty: at
-	// most 256 bytes of UTF-8.
+	// ContentType is the media type of Data: at most 256 bytes of UTF-8. Append
+	// takes DefaultContentType when it is empty, so it never is in a Recorded.
 	ContentType string
 
 	// Data is kept byte for byte: never parsed, never re-encoded.

@@ -103,7 +103,7 @@ func checkEvent(i int, e *Event, limits Limits) error {
 			return eventError(i, "contenttype", limit, got)
 		}
 	}
-	if !e.Time.IsZero() && !time.Unix(0, e.Time.UnixNano()).Equal(e.Time) {
+	if !e.Time.IsZero() && !nanoseconds(e.Time) {
 		return eventError(i, "time", "between the years 1678 and 2262", e.Time.UTC().Format(time.RFC3339))
 	}
 	if err := checkMeta(i, e.Meta); err != nil {
@@ -150,6 +150,9 @@ func coreAttribute(key string) bool {
 	}
 	return false
 }
+
+// nanoseconds reports whether t can be kept as nanoseconds since 1970.
+func nanoseconds(t time.Time) bool { return time.Unix(0, t.UnixNano()).Equal(t) }
 
 // checkName returns the limit that a name exceeds, empty when it is good.
 func checkName(name string) (limit, got string) {
@@ -204,8 +207,12 @@ func CheckImport(shard ShardID, events []Recorded) error {
 			return eventError(i, "version", "1 or more", "0")
 		case e.Time.IsZero():
 			return eventError(i, "time", "set", "nothing")
-		case e.At.IsZero() || i > 0 && !e.At.After(events[i-1].At):
-			return eventError(i, "at", "later than the event's before", e.At.Format(time.RFC3339Nano))
+		case e.ContentType == "":
+			return eventError(i, "contenttype", "set", "nothing")
+		case !nanoseconds(e.At):
+			return eventError(i, "at", "between the years 1678 and 2262", e.At.UTC().Format(time.RFC3339))
+		case i > 0 && !e.At.After(events[i-1].At):
+			return eventError(i, "at", "later than that of the event before", e.At.Format(time.RFC3339Nano))
 		}
 	}
 	return nil

@@ -27,10 +27,10 @@ type Log interface {
 	//    that is trimmed by now. An ID that is known with other content (see
 	//    [Digest]; a non-zero Time must also be the recorded one), or known in
 	//    another order than given, or given twice for one stream is an
-	//    [*IDReusedError]. All IDs known: a Receipt with Duplicate set,
-	//    conditions are not evaluated, nothing is written. Only some known: a
-	//    [*PartialError] that says which, and nothing is written; the caller
-	//    sends the rest.
+	//    [*IDReusedError] that names the first such event. All IDs known: a
+	//    Receipt with Duplicate set, conditions are not evaluated, nothing is
+	//    written. Only some known: a [*PartialError] that says which, and
+	//    nothing is written; the caller sends the rest.
 	//  - Conditions, against the streams' versions before this Append:
 	//    [*ConflictError].
 	//
@@ -41,17 +41,20 @@ type Log interface {
 
 	// ReadStream yields the events of one stream in the order of their versions,
 	// up to its version at the time of the call. A stream without events yields
-	// nothing. A range that begins below the oldest kept version yields a
-	// [*TrimmedError] (read in reverse: after the kept events). An error is
-	// always the last pair.
+	// nothing, as does a range that holds no versions. One that begins below the
+	// oldest kept version yields a [*TrimmedError], in reverse after the kept
+	// events of the range. An error is always the last pair.
 	ReadStream(ctx context.Context, stream string, r Range) iter.Seq2[Recorded, error]
 
 	// ReadShard returns events of a shard after sequence after, in order, those
-	// that match o.Filter. When there is nothing after it, it waits up to o.Wait
-	// for a durable event, or for the shard to close, and then returns an empty
-	// Batch. An unknown shard is [ErrNotFound], an after beyond the head a
-	// [*DivergedError], an after below what is kept a [*TrimmedError], a filter
-	// that the log cannot evaluate [ErrUnsupported].
+	// that match o.Filter. It may return fewer than there are, but when there is
+	// something after it, Next is above after, also if nothing matched. When
+	// there is nothing, it waits up to o.Wait for a durable event, matching or
+	// not, or for the shard to close, and then returns an empty Batch. An
+	// unknown shard is [ErrNotFound], an after beyond the head a
+	// [*DivergedError], an after+1 below what is kept a [*TrimmedError], a
+	// filter that the log cannot evaluate [ErrUnsupported]. The sequence after
+	// may lie inside an Append; the Batch then begins there.
 	ReadShard(ctx context.Context, shard ShardID, after uint64, o ReadOptions) (Batch, error)
 
 	// Shards returns all shards, closed ones included, parents before children.
@@ -66,11 +69,16 @@ type (
 	// A Trimmer can forget the oldest events of a shard.
 	Trimmer interface {
 		// Trim removes the events of a shard below a sequence, at most all of
-		// them (below = head + 1), and returns the oldest sequence now kept. It
-		// never divides an Append: if below lies inside one, that one is kept
-		// whole. Stream versions and IDs are kept for good. The removal is
-		// recorded as a [Trimmed] event in [SystemStream], durable before
-		// anything is gone. Trimming what is gone already does nothing.
+		// them (below = head + 1; more is an [*InvalidError]), and returns the
+		// oldest sequence now kept. It never divides an Append: if below lies
+		// inside one, that one is kept whole. Stream versions and IDs are kept
+		// for good. The removal is recorded as a [Trimmed] event in
+		// [SystemStream], durable before anything is gone. Trimming what is gone
+		// already does nothing and records nothing.
+		//
+		// A shard whose parents, or theirs, still keep events is not trimmed
+		// ([*InvalidError]), so that what is kept of a stream are always its
+		// last versions. An unknown shard is [ErrNotFound].
 		Trim(ctx context.Context, shard ShardID, below uint64) (oldest uint64, err error)
 	}
 
@@ -79,8 +87,9 @@ type (
 		// Split closes a shard and opens two children that share its hash keys:
 		// the first owns those below at, the second those from at on. It returns
 		// the children, which have the log's next two shard numbers. A single
-		// log is not split ([ErrUnsupported]); at must lie within the shard's
-		// range and above its first key ([*InvalidError]).
+		// log is not split ([ErrUnsupported]), nor is a closed shard
+		// ([*InvalidError]) or an unknown one ([ErrNotFound]); at must lie within
+		// the shard's range and above its first key ([*InvalidError]).
 		Split(ctx context.Context, shard ShardID, at HashKey) ([2]Shard, error)
 	}
 
@@ -90,12 +99,16 @@ type (
 		// commit, version and At they have, all or none, durable when it
 		// returns. Nobody else may write to the log meanwhile. Events must be
 		// whole Appends that continue the shard without a hole; into a shard
-		// that never held an event they may begin at any sequence, and what lies
-		// below counts as trimmed. Versions continue their streams without a
-		// hole; where the log starts trimmed, a stream's first event may have
-		// any version. At increases within the shard and from parents to
-		// children, so parents are imported first. "$" streams are allowed. What
-		// does not fit is an [*InvalidError] and nothing is recorded.
+		// that never held an event, and whose parents keep none, they may begin
+		// at any sequence, and what lies below counts as trimmed. Versions
+		// continue their streams without a hole; where the shard or one it
+		// descends from starts trimmed, a stream's first event may have any
+		// version. At increases within the shard and from parents to children,
+		// so parents are imported first: nothing is imported into a shard from
+		// which one descends that holds events. The shard owns the streams' hash
+		// keys, and no ID is known to its stream already. "$" streams are
+		// allowed. What does not fit is an [*InvalidError] and nothing is
+		// recorded; an unknown shard is [ErrNotFound]; no events are no error.
 		Import(ctx context.Context, shard ShardID, events []Recorded) error
 	}
 
@@ -118,9 +131,9 @@ type Receipt struct {
 	At time.Time
 
 	// Duplicate says that all events had been recorded before. The rest of the
-	// Receipt is then the first one's. If they were recorded by several Appends,
-	// Shard is the last event's and First to Last span those events that are
-	// recorded there.
+	// Receipt is then the first one's. For events that were only a part of an
+	// Append, or were recorded by several, Shard, Last and At are those of the
+	// last event, and First is the first of them that is in Shard.
 	Duplicate bool
 }
 
