@@ -81,7 +81,6 @@ type OrdersActual struct {
 
 // PlacedOrder is an order as the orders service has it.
 type PlacedOrder struct {
-	Country  string
 	Lines    int64
 	Units    int64
 	Returned int64
