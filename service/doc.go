@@ -1,0 +1,28 @@
+// Package service is the SDK for services that keep their history in a log.
+//
+// # Write
+//
+// [Types] says which Go types a service's events have and what they are called
+// in the log. An [Aggregate] carries out commands on one stream: it loads the
+// state, lets a function decide, and appends the events that were decided at
+// the version that was loaded.
+//
+// # Read
+//
+// A [Projection] folds events into the service's own database, in order and
+// exactly once in effect: its writes and its checkpoint are one transaction of
+// a [ReadModel]. A [Reactor] answers events with commands, at least once; the
+// commands are carried out once because their IDs are derived from the event
+// that caused them ([CausedBy]). An [App] runs both.
+//
+// # When an event cannot be handled
+//
+// It is tried again with growing pauses. When [Retry.Attempts] have failed, or
+// the error is [Permanent], the event is parked: set aside in the service's
+// database, with its error, together with the checkpoint. Every later event of
+// the same stream is parked behind it, so that a stream is never handled out of
+// order; other streams go on. See [CheckpointStore] for what to do with parked
+// events.
+//
+// The package imports only the standard library and package leat.
+package service

@@ -1,0 +1,90 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/leathq/leat"
+)
+
+// A Runner is an application that an App runs: a [Projection] or a [Reactor].
+type Runner interface {
+	// appName returns the name of the application.
+	appName() string
+	// validate returns an error that names the field which is wrong.
+	validate() error
+	// start returns what runs.
+	start(env env) run
+}
+
+// A Retry says how often and when something that failed is tried again. The
+// pauses double from First to Most, each shortened at random by up to half.
+type Retry struct {
+	Attempts int           // in all, before an event is parked; 10 when 0
+	First    time.Duration // pause after the first failure; 50 ms when 0
+	Most     time.Duration // longest pause; 10 s when 0
+}
+
+// Permanent marks an error that another attempt will not mend: the event is
+// parked at once. It returns nil for nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+func isPermanent(err error) bool {
+	_, ok := errors.AsType[*permanentError](err)
+	return ok
+}
+
+// ErrSkipped is what a handler returns for an event that it passes over. It
+// counts as skipped, not as handled; what the handler wrote stays.
+var ErrSkipped = errors.New("event skipped")
+
+// SkipUnknown is a policy of Apply and React: events whose type is not declared
+// are skipped. Without it they fail and are parked, so that none is missed; a
+// Filter with Types.Names() keeps them out in the first place.
+const SkipUnknown unknownPolicy = 1
+
+type unknownPolicy int
+
+// Apply returns a Projection's Apply that decodes events for f.
+func Apply[Tx, E any](types *Types[E], f func(ctx context.Context, tx Tx, e E, r leat.Recorded) error, policy ...unknownPolicy) func(context.Context, Tx, leat.Recorded) error {
+	return func(ctx context.Context, tx Tx, r leat.Recorded) error {
+		e, err := decodeFor(types, r, policy)
+		if err != nil {
+			return err
+		}
+		return f(ctx, tx, e, r)
+	}
+}
+
+// React returns a Reactor's React that decodes events for f.
+func React[E any](types *Types[E], f func(ctx context.Context, e E, r leat.Recorded) error, policy ...unknownPolicy) func(context.Context, leat.Recorded) error {
+	return func(ctx context.Context, r leat.Recorded) error {
+		e, err := decodeFor(types, r, policy)
+		if err != nil {
+			return err
+		}
+		return f(ctx, e, r)
+	}
+}
+
+func decodeFor[E any](types *Types[E], r leat.Recorded, policy []unknownPolicy) (E, error) {
+	e, err := types.Decode(r)
+	if err == nil {
+		return e, nil
+	}
+	if len(policy) > 0 && policy[0] == SkipUnknown && errors.Is(err, ErrUnknownType) {
+		return e, ErrSkipped
+	}
+	return e, Permanent(err)
+}

@@ -1,0 +1,87 @@
+package service
+
+import (
+	"context"
+	"time"
+
+	"github.com/leathq/leat"
+)
+
+// A CheckpointStore keeps how far applications have got, and the events they
+// have parked, in a service's own database. One store serves many applications,
+// each by its name. It is safe for concurrent use, also by several processes.
+type CheckpointStore interface {
+	// Checkpoint returns how far an application has got: the zero Checkpoint
+	// when it has not begun.
+	Checkpoint(ctx context.Context, name string) (leat.Checkpoint, error)
+
+	// Save records a step, all of it or nothing. It fails with leat.ErrFenced
+	// unless the application stands at s.From: the stored log, epoch and
+	// sequences of all shards in s.To are those of s.From. (A sequence that is
+	// not stored is 0; nothing stored is the zero Checkpoint.)
+	Save(ctx context.Context, s Step) error
+
+	// Parked returns the events that an application has parked, in the order of
+	// stream and version; those of one stream unless it is empty. Discarded
+	// events are included.
+	Parked(ctx context.Context, name, stream string) ([]Parked, error)
+
+	// Due returns the streams whose first waiting event is to be handled now:
+	// Retry was asked for, or the events in front of it are discarded.
+	Due(ctx context.Context, name string) ([]string, error)
+
+	// Retry asks the application to handle the waiting events of a stream
+	// again, in order. It does so within about a second while it runs. An event
+	// that fails again stays where it was. A stream without waiting events is
+	// leat.ErrNotFound.
+	Retry(ctx context.Context, name, stream string) error
+
+	// Discard takes an event that waits out of the line for good; what waits
+	// behind it goes on. The entry stays, with the reason, as a record. An event
+	// that does not wait is leat.ErrNotFound.
+	Discard(ctx context.Context, name, stream string, version uint64, reason string) error
+}
+
+// A ReadModel is a service's database as projections write it. Tx is its
+// transaction.
+type ReadModel[Tx any] interface {
+	CheckpointStore
+
+	// Commit runs f and Save(s) in one transaction. It first checks that the
+	// application stands at s.From. An error of f is returned so that errors.Is
+	// finds it, and a panic of f goes on; both roll everything back.
+	Commit(ctx context.Context, s Step, f func(ctx context.Context, tx Tx) error) error
+}
+
+// A Step is what an application did: it moved on from one checkpoint to
+// another, parked events, and got done with events that it had parked.
+type Step struct {
+	Name     string
+	From, To leat.Checkpoint // the same when it did not move
+	Park     []Parked        // to be kept; replaces what is kept of the same event, unless discarded
+	Done     []Parked        // handled at last: no longer kept
+}
+
+// Parked says of an event that an application could not handle it yet. The event
+// itself is in the log.
+type Parked struct {
+	Stream  string
+	Version uint64
+	Shard   leat.ShardID
+	Seq     uint64
+	ID      string // of the event
+	Type    string // of the event
+
+	// Error is why the event was parked; empty when it only waits behind another
+	// of its stream.
+	Error    string
+	Attempts int       // how often it was tried
+	At       time.Time // when it was parked, or tried last
+
+	// Discarded is when Discard was called for it, zero when the event waits.
+	Discarded time.Time
+	Reason    string // given to Discard
+}
+
+// Waits reports whether the event still stands in line.
+func (p Parked) Waits() bool { return p.Discarded.IsZero() }
