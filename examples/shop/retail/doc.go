@@ -5,6 +5,8 @@
 // [Plan], or a [*RowError] that names the row, the column and the limit, in
 // which case nothing has been driven anywhere. A Plan is the catalogue and the
 // [Step]s in the order in which their invoices first appear in the file.
+// [Generate] writes a file of the same layout with all traits of the real one,
+// so that made-up and real orders take the same way into the shop.
 //
 // # The rules
 //
