@@ -68,7 +68,7 @@ func newGenerator(w io.Writer, seed uint64, count int) *generator {
 		number: 536365, now: time.Date(2024, 12, 2, 8, 26, 0, 0, time.UTC),
 	}
 	g.articles = g.newArticles(200 + min(count/2, 4000))
-	g.shoppers = make([]shopper, 10+count/5)
+	g.shoppers = make([]shopper, 10+count/50*10)
 	for i := range g.shoppers {
 		g.shoppers[i] = shopper{id: strconv.Itoa(12346 + i), country: home}
 		if i%10 == 3 {
@@ -140,7 +140,7 @@ func (g *generator) newOrder(i int) *sale {
 	if cash := i%14 == 3 && !free && !entered(i); !cash {
 		s := g.rng.IntN(len(g.shoppers))
 		if i%10 == 4 {
-			s -= s%10 - 4
+			s += 4 - s%10 // one that roams
 		}
 		o.shopper = g.shoppers[s]
 		o.Customer, o.Country = o.shopper.id, o.shopper.country

@@ -108,16 +108,17 @@ func parseQuantity(s string) (int64, *fault) {
 
 // parsePrice reads a decimal as text, because no binary fraction is £0.001.
 func parsePrice(s string) (int64, *fault) {
-	bad := &fault{columns[colPrice], fmt.Sprintf("a decimal of at most 3 decimals within ±%d", MaxPrice/1000), brief(s)}
 	pounds, fraction, point := strings.Cut(s, ".")
-	if len(fraction) > 3 || point && fraction == "" || len(pounds) > 12 || strings.HasPrefix(fraction, "-") {
-		return 0, bad
+	if !point {
+		fraction = "0"
 	}
-	n, ok := parseInteger(pounds + fraction + "000"[len(fraction):])
-	if _, whole := parseInteger(pounds); !ok || !whole || n > MaxPrice || n < -MaxPrice {
-		return 0, bad
+	if isDigits(strings.TrimPrefix(pounds, "-")) && isDigits(fraction) && len(fraction) <= 3 {
+		n, ok := parseInteger(pounds + fraction + "000"[len(fraction):])
+		if ok && n <= MaxPrice && n >= -MaxPrice {
+			return n, nil
+		}
 	}
-	return n, nil
+	return 0, &fault{columns[colPrice], fmt.Sprintf("a decimal of at most 3 decimals within ±%d", MaxPrice/1000), brief(s)}
 }
 
 // parseInteger is stricter than strconv: digits with an optional minus.
