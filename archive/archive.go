@@ -1,0 +1,289 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"strings"
+
+	"github.com/leathq/leat"
+)
+
+// An Archive reads what is archived of one log. It is safe for concurrent use,
+// also while archivers add to it.
+type Archive struct {
+	store Store
+	desc  description
+}
+
+// Open opens the archive of a log. If the store has none, the error is
+// [leat.ErrNotFound].
+func Open(ctx context.Context, store Store, logID string) (*Archive, error) {
+	a := &Archive{store: store, desc: description{Log: logID}}
+	object := a.object(descriptionName)
+	data, err := store.Get(ctx, object)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open the archive of log %q: %w: %w", logID, leat.ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the archive of log %q: %w", logID, err)
+	}
+	if err := decodeJSON(object, data, &a.desc); err != nil {
+		return nil, err
+	}
+	if a.desc.Log != logID {
+		return nil, corrupt(object, "describes log %q", a.desc.Log)
+	}
+	return a, nil
+}
+
+// create opens the archive of a log and makes it when there is none.
+func create(ctx context.Context, store Store, info leat.Info) (*Archive, error) {
+	a, err := Open(ctx, store, info.ID)
+	if errors.Is(err, leat.ErrNotFound) {
+		d := description{Format: formatVersion, Log: info.ID, Single: info.Single}
+		err = store.Create(ctx, info.ID+"/"+descriptionName, encodeJSON(d))
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		a, err = Open(ctx, store, info.ID)
+	}
+	if err == nil && a.desc.Single != info.Single {
+		err = &leat.DivergedError{Reason: fmt.Sprintf("the archive of log %s says single is %v, the log says %v", info.ID, a.desc.Single, info.Single)}
+	}
+	return a, err
+}
+
+// object returns the full name of an object.
+func (a *Archive) object(name string) string { return a.desc.Log + "/" + name }
+
+// Log returns the ID of the archived log.
+func (a *Archive) Log() string { return a.desc.Log }
+
+// Single reports whether the archived log is a single one.
+func (a *Archive) Single() bool { return a.desc.Single }
+
+// Checkpoint returns how far the log is archived. It lies at the end of an
+// Append in every shard.
+func (a *Archive) Checkpoint(ctx context.Context) (leat.Checkpoint, error) {
+	tails, err := a.tails(ctx)
+	if err != nil {
+		return leat.Checkpoint{}, err
+	}
+	return checkpoint(a.desc.Log, tails), nil
+}
+
+// checkpoint returns what chains that end with the given links have archived.
+func checkpoint(log string, tails map[leat.ShardID]link) leat.Checkpoint {
+	c := leat.Checkpoint{Log: log}
+	for shard, tail := range tails {
+		c.Epoch = max(c.Epoch, tail.Epoch)
+		c.Set(shard, tail.Total.Events)
+	}
+	return c
+}
+
+// tails returns the last link of every shard's chain.
+func (a *Archive) tails(ctx context.Context) (map[leat.ShardID]link, error) {
+	shards, err := a.shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tails := make(map[leat.ShardID]link, len(shards))
+	for _, shard := range shards {
+		tail, err := a.tail(ctx, shard)
+		if err != nil {
+			return nil, err
+		}
+		if tail.Number > 0 {
+			tails[shard] = tail
+		}
+	}
+	return tails, nil
+}
+
+// shards returns the shards that have a folder of manifests, in the order of
+// their numbers. An archiver that was killed may have left it empty.
+func (a *Archive) shards(ctx context.Context) ([]leat.ShardID, error) {
+	var shards []leat.ShardID
+	for name, err := range a.store.List(ctx, a.object(manifestsFolder)) {
+		if err != nil {
+			return nil, err
+		}
+		if shard, ok := strings.CutSuffix(name, "/"); ok {
+			shards = append(shards, leat.ShardID(shard))
+		}
+	}
+	return shards, nil
+}
+
+// tail returns the last link of a shard's chain, the zero link when there is
+// none. It checks that no number is missing, and does not follow the chain.
+func (a *Archive) tail(ctx context.Context, shard leat.ShardID) (link, error) {
+	last, err := a.lastNumber(ctx, shard)
+	if err != nil || last == 0 {
+		return link{}, err
+	}
+	object := a.object(manifestName(shard, last))
+	data, err := a.get(ctx, object)
+	if err != nil {
+		return link{}, err
+	}
+	return decodeLink(object, data, a.desc.Log, shard, last)
+}
+
+// lastNumber returns the number of the last manifest of a shard, 0 when there is
+// none.
+func (a *Archive) lastNumber(ctx context.Context, shard leat.ShardID) (uint64, error) {
+	last := uint64(0)
+	for name, err := range a.store.List(ctx, a.object(manifestFolder(shard))) {
+		if err != nil {
+			return 0, err
+		}
+		number, ok := manifestNumber(name)
+		if !ok {
+			continue
+		}
+		if number != last+1 {
+			return 0, corrupt(a.object(manifestName(shard, last+1)), "is missing, though number %d exists", number)
+		}
+		last = number
+	}
+	return last, nil
+}
+
+// get returns an object that has to be there.
+func (a *Archive) get(ctx context.Context, object string) ([]byte, error) {
+	data, err := a.store.Get(ctx, object)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, corrupt(object, "is missing")
+	}
+	return data, err
+}
+
+// Shards returns the archived shards with their lineage, parents before
+// children. Head is the last sequence archived, and Closed says that this is all
+// there will be. It reads and verifies every manifest.
+func (a *Archive) Shards(ctx context.Context) ([]leat.Shard, error) {
+	ids, err := a.shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var shards []leat.Shard
+	for _, id := range ids {
+		s := leat.Shard{ID: id, Oldest: 1}
+		for l, err := range a.chain(ctx, id) {
+			if err != nil {
+				return nil, err
+			}
+			if l.Lineage != nil {
+				s.From, s.To, s.Parents = l.Lineage.From, l.Lineage.To, l.Lineage.Parents
+			}
+			s.Head, s.Closed = l.Total.Events, l.Kind == kindClose
+		}
+		if s.Parents != nil {
+			shards = append(shards, s)
+		}
+	}
+	return shards, nil
+}
+
+// chain yields the links of a shard's chain, each verified against the one
+// before it, up to the last at the time of the call.
+func (a *Archive) chain(ctx context.Context, shard leat.ShardID) iter.Seq2[link, error] {
+	return func(yield func(link, error) bool) {
+		last, err := a.lastNumber(ctx, shard)
+		var l link
+		for l.Number < last {
+			if l, err = a.follow(ctx, shard, l); err != nil {
+				break
+			}
+			if !yield(l, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(link{}, err)
+		}
+	}
+}
+
+// follow returns the link after another.
+func (a *Archive) follow(ctx context.Context, shard leat.ShardID, prev link) (link, error) {
+	object := a.object(manifestName(shard, prev.Number+1))
+	data, err := a.get(ctx, object)
+	if err != nil {
+		return link{}, err
+	}
+	return decodeManifest(object, data, a.desc.Log, shard, prev)
+}
+
+// readEvents is how many events are decoded at a time.
+const readEvents = 256
+
+// Events yields the archived events of a shard after a sequence, in order, up to
+// the last at the time of the call: exactly what the log held. It verifies every
+// manifest, the SHA-256 of every segment it reads and the leaf hash of every
+// event; what is missing or does not fit is a [leat.ErrCorrupt] that names the
+// object. An error is always the last pair. A shard that is not archived is
+// [leat.ErrNotFound].
+//
+// It holds one segment in memory, compressed. Yielded memory belongs to the
+// caller.
+func (a *Archive) Events(ctx context.Context, shard leat.ShardID, after uint64) iter.Seq2[leat.Recorded, error] {
+	return func(yield func(leat.Recorded, error) bool) {
+		known := false
+		for l, err := range a.chain(ctx, shard) {
+			if err != nil {
+				yield(leat.Recorded{}, err)
+				return
+			}
+			known = true
+			if l.Segment == nil || l.Segment.Last <= after {
+				continue
+			}
+			if !a.yieldSegment(ctx, shard, *l.Segment, after, yield) {
+				return
+			}
+		}
+		if !known {
+			yield(leat.Recorded{}, fmt.Errorf("read %s from the archive of log %s: %w", shard, a.desc.Log, leat.ErrNotFound))
+		}
+	}
+}
+
+// yieldSegment yields the events of one segment and reports whether to go on.
+func (a *Archive) yieldSegment(ctx context.Context, shard leat.ShardID, s segment, after uint64, yield func(leat.Recorded, error) bool) bool {
+	object := a.object(s.Object)
+	data, err := a.get(ctx, object)
+	if err != nil {
+		yield(leat.Recorded{}, err)
+		return false
+	}
+	r, err := readSegment(object, data, shard, s)
+	if err != nil {
+		yield(leat.Recorded{}, err)
+		return false
+	}
+	defer r.close()
+	for {
+		events, err := r.read(readEvents)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			yield(leat.Recorded{}, err)
+			return false
+		}
+		if len(events) == 0 {
+			return true
+		}
+		for _, e := range events {
+			if e.Seq > after && !yield(e, nil) {
+				return false
+			}
+		}
+	}
+}

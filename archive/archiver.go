@@ -1,0 +1,476 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/leathq/leat"
+)
+
+// A Config says when an Archiver cuts segments. Zero fields stand for the
+// defaults.
+type Config struct {
+	// SegmentBytes is the size, in bytes of events (leat.Event.Size), at which a
+	// segment is cut: at the end of the Append that reaches it. An archiver
+	// keeps about this much in memory, compressed, for each open shard.
+	SegmentBytes int64
+
+	// MaxAge is how long an event waits in the log before its segment is cut
+	// without having reached SegmentBytes.
+	MaxAge time.Duration
+}
+
+// Defaults of Config.
+const (
+	DefaultSegmentBytes = 64 << 20
+	DefaultMaxAge       = time.Minute
+)
+
+const (
+	// pollInterval is how often Run looks for new events.
+	pollInterval = time.Second
+	// maxRetryInterval is the longest that Run waits after errors in a row.
+	maxRetryInterval = time.Minute
+	// readLimit is the number of events the archiver asks the log for.
+	readLimit = 8192
+)
+
+// errMoved says that the archive or the log is not where the archiver thought:
+// another archiver was faster, or the log was restored.
+var errMoved = errors.New("the archive has moved on")
+
+// An Archiver copies a log into a store. Its methods are safe for concurrent
+// use. Several archivers of one log may work at once, in other processes too:
+// what one has archived the others do not archive again.
+type Archiver struct {
+	log    leat.Log
+	store  Store
+	config Config
+
+	turn    chan struct{} // holds one token: who takes it may use the fields below
+	archive *Archive      // nil before the first pass and after an error
+	opened  position      // when archive was opened
+	chains  map[leat.ShardID]*chain
+
+	mu  sync.Mutex
+	err error // of the last attempt of Run
+}
+
+// A position tells whether the archive and the log have moved on.
+type position struct {
+	epoch     uint64 // of the log
+	manifests uint64 // in the archive
+}
+
+// A chain is the end of a shard's archive and what is to be added to it.
+type chain struct {
+	tail    link
+	pending *segmentWriter // nil when it holds no events
+	read    uint64         // last sequence in pending, or archived
+	due     time.Time      // when to cut pending
+}
+
+// NewArchiver returns an archiver that copies log into store.
+func NewArchiver(log leat.Log, store Store, c Config) (*Archiver, error) {
+	if c.SegmentBytes < 0 {
+		return nil, &leat.InvalidError{Field: "archive segment bytes", Limit: "positive", Got: fmt.Sprint(c.SegmentBytes)}
+	}
+	if c.MaxAge < 0 {
+		return nil, &leat.InvalidError{Field: "archive max age", Limit: "positive", Got: c.MaxAge.String()}
+	}
+	if c.SegmentBytes == 0 {
+		c.SegmentBytes = DefaultSegmentBytes
+	}
+	if c.MaxAge == 0 {
+		c.MaxAge = DefaultMaxAge
+	}
+	a := &Archiver{log: log, store: store, config: c, turn: make(chan struct{}, 1)}
+	a.turn <- struct{}{}
+	return a, nil
+}
+
+// Run archives the log until ctx ends, and then returns nil. Events of a segment
+// not yet cut are left to the next Run or Flush.
+//
+// When the store or the log fails it tries again, less and less often; Status
+// tells the error. It returns an error that trying again cannot mend: the log
+// was trimmed below what is archived ([leat.ErrTrimmed]), it is not the log that
+// was archived or has lost events ([leat.ErrDiverged]), the archive is damaged
+// ([leat.ErrCorrupt]) or of a newer format ([leat.ErrUnsupported]), or the log
+// was closed ([leat.ErrClosed]).
+func (a *Archiver) Run(ctx context.Context) error {
+	wait := pollInterval
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		err := a.pass(ctx, leat.Checkpoint{})
+		if ctx.Err() != nil {
+			return nil
+		}
+		a.setErr(err)
+		switch {
+		case fatal(err):
+			return err
+		case err != nil:
+			wait = min(2*wait, maxRetryInterval)
+		default:
+			wait = min(pollInterval, a.config.MaxAge)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// fatal reports whether trying again is of no use.
+func fatal(err error) bool {
+	for _, target := range []error{
+		leat.ErrTrimmed, leat.ErrDiverged, leat.ErrCorrupt, leat.ErrUnsupported, leat.ErrInvalid,
+		leat.ErrNotFound, leat.ErrDenied, leat.ErrClosed,
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// Flush archives the log at least up to a checkpoint, cutting segments short,
+// and returns when all of it is archived. It can be called while Run is running.
+// A checkpoint that does not lie on the log's history is a [*leat.DivergedError].
+func (a *Archiver) Flush(ctx context.Context, to leat.Checkpoint) error {
+	info, err := a.log.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("flush the archive: %w", err)
+	}
+	shards, err := a.log.Shards(ctx)
+	if err != nil {
+		return fmt.Errorf("flush the archive of log %s: %w", info.ID, err)
+	}
+	if err := to.Verify(info, shards); err != nil {
+		return fmt.Errorf("flush the archive of log %s: %w", info.ID, err)
+	}
+	return a.pass(ctx, to)
+}
+
+// pass archives every shard up to its head. It leaves segments that are neither
+// full nor due uncut, unless that leaves out events up to a checkpoint.
+func (a *Archiver) pass(ctx context.Context, to leat.Checkpoint) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.turn:
+	}
+	defer func() { a.turn <- struct{}{} }()
+	var last position
+	for {
+		err := a.tryPass(ctx, to)
+		if err == nil {
+			return nil
+		}
+		// What was read is forgotten: the store knows what is archived.
+		opened := a.opened
+		a.archive, a.chains = nil, nil
+		if !errors.Is(err, errMoved) || opened == last {
+			return fmt.Errorf("archive the log: %w", err)
+		}
+		last = opened
+	}
+}
+
+func (a *Archiver) tryPass(ctx context.Context, to leat.Checkpoint) error {
+	if a.archive == nil {
+		if err := a.open(ctx); err != nil {
+			return err
+		}
+	}
+	shards, err := a.log.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range shards {
+		c, err := a.chain(ctx, s)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(s.Parents, func(p leat.ShardID) bool { return a.chains[p].tail.Kind != kindClose }) {
+			continue // the archive never holds events without what came before
+		}
+		if err := a.shard(ctx, s, c, to.Seqs[s.ID]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open reads how far the log is archived and checks that this lies on its
+// history.
+func (a *Archiver) open(ctx context.Context) error {
+	info, err := a.log.Info(ctx)
+	if err != nil {
+		return err
+	}
+	shards, err := a.log.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	archive, err := create(ctx, a.store, info)
+	if err != nil {
+		return err
+	}
+	tails, err := archive.tails(ctx)
+	if err != nil {
+		return err
+	}
+	if err := checkpoint(info.ID, tails).Verify(info, shards); err != nil {
+		return fmt.Errorf("the archive of log %s is ahead of the log or of another one: %w", info.ID, err)
+	}
+	a.archive, a.chains = archive, make(map[leat.ShardID]*chain)
+	a.opened = position{epoch: info.Epoch}
+	for shard, tail := range tails {
+		a.chains[shard] = newChain(tail)
+		a.opened.manifests += tail.Number
+	}
+	return nil
+}
+
+func newChain(tail link) *chain { return &chain{tail: tail, read: tail.Total.Events} }
+
+// chain returns the chain of a shard, and begins it if the shard is new or the
+// log of a new epoch.
+func (a *Archiver) chain(ctx context.Context, s leat.Shard) (*chain, error) {
+	c := a.chains[s.ID]
+	if c == nil {
+		c = newChain(link{})
+		a.chains[s.ID] = c
+	}
+	if c.tail.Epoch == a.opened.epoch || c.tail.Kind == kindClose {
+		return c, nil
+	}
+	m := a.next(c, s.ID, kindOpen)
+	m.Lineage = &lineage{From: s.From, To: s.To, Parents: append([]leat.ShardID{}, s.Parents...)}
+	return c, a.commit(ctx, c, m)
+}
+
+// next returns a manifest that continues a chain, without what its kind holds.
+func (a *Archiver) next(c *chain, shard leat.ShardID, kind manifestKind) manifest {
+	return c.tail.next(kind, a.archive.desc.Log, shard, a.opened.epoch)
+}
+
+// shard archives a shard whose parents are archived.
+func (a *Archiver) shard(ctx context.Context, s leat.Shard, c *chain, to uint64) error {
+	if c.tail.Kind == kindClose {
+		return nil
+	}
+	for c.read < s.Head {
+		if err := a.read(ctx, s.ID, c); err != nil {
+			return err
+		}
+	}
+	if c.pending != nil && (s.Closed || c.tail.Total.Events < to || !time.Now().Before(c.due)) {
+		if err := a.cut(ctx, s.ID, c); err != nil {
+			return err
+		}
+	}
+	if s.Closed {
+		return a.commit(ctx, c, a.next(c, s.ID, kindClose))
+	}
+	return nil
+}
+
+// read adds the next batch of a shard to its pending segment and cuts what is
+// full.
+func (a *Archiver) read(ctx context.Context, shard leat.ShardID, c *chain) error {
+	b, err := a.log.ReadShard(ctx, shard, c.read, leat.ReadOptions{Filter: leat.Filter{System: true}, Limit: readLimit})
+	var trimmed *leat.TrimmedError
+	switch {
+	case errors.As(err, &trimmed):
+		return fmt.Errorf("%s is archived up to %d, and the events up to %d are gone from the log, so its archive would have a hole: %w",
+			shard, c.read, trimmed.Oldest-1, err)
+	case err != nil:
+		return err
+	case b.Epoch != a.opened.epoch:
+		return errMoved
+	case len(b.Events) == 0:
+		return fmt.Errorf("read %s after %d: the log is %w: it returned no events though its head is %d", shard, c.read, leat.ErrCorrupt, b.Head)
+	}
+	for i := range b.Events {
+		e := &b.Events[i]
+		if e.Seq != c.read+1 {
+			return fmt.Errorf("read %s after %d: the log is %w: it returned sequence %d", shard, c.read, leat.ErrCorrupt, e.Seq)
+		}
+		if c.pending != nil && e.Commit == e.Seq && c.pending.desc.EventBytes >= a.config.SegmentBytes {
+			if err := a.cut(ctx, shard, c); err != nil {
+				return err
+			}
+		}
+		if c.pending == nil {
+			c.pending, c.due = newSegmentWriter(), earlier(e.At, time.Now()).Add(a.config.MaxAge)
+		}
+		if err := c.pending.add(e); err != nil {
+			return err
+		}
+		c.read = e.Seq
+	}
+	return nil
+}
+
+// earlier returns the earlier of the moment an event was committed and now: the
+// clock of the log may be ahead.
+func earlier(at, now time.Time) time.Time {
+	if at.Before(now) {
+		return at
+	}
+	return now
+}
+
+// cut archives the pending segment of a shard: the file first, then the manifest
+// that makes it part of the archive.
+func (a *Archiver) cut(ctx context.Context, shard leat.ShardID, c *chain) error {
+	data, desc, err := c.pending.finish()
+	if err != nil {
+		return err
+	}
+	if desc.Object, err = a.createSegment(ctx, shard, desc, data); err != nil {
+		return err
+	}
+	m := a.next(c, shard, kindSegment)
+	m.add(desc)
+	if err := a.commit(ctx, c, m); err != nil {
+		return err
+	}
+	c.pending = nil
+	return nil
+}
+
+// createSegment creates the object of a segment and returns its name. An object
+// that exists was left by an archiver that was killed, or is being made by
+// another one. It holds the same bytes, unless that one was built with another
+// compressor or read an epoch that a restore has ended; then the segment takes
+// a name that holds its own hash.
+func (a *Archiver) createSegment(ctx context.Context, shard leat.ShardID, s segment, data []byte) (string, error) {
+	for _, name := range []string{
+		segmentName(shard, s.First, s.Last), segmentNameOf(shard, s.First, s.Last, s.SHA256),
+	} {
+		object := a.archive.object(name)
+		err := a.store.Create(ctx, object, data)
+		if err == nil {
+			return name, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+		existing, err := a.store.Get(ctx, object)
+		if err != nil {
+			return "", err
+		}
+		if hexSum(existing) == s.SHA256 {
+			return name, nil
+		}
+	}
+	return "", corrupt(a.archive.object(segmentNameOf(shard, s.First, s.Last, s.SHA256)), "does not have the SHA-256 in its name")
+}
+
+// commit creates a manifest at the end of a shard's chain.
+func (a *Archiver) commit(ctx context.Context, c *chain, m manifest) error {
+	data := encodeJSON(m)
+	err := a.store.Create(ctx, a.archive.object(manifestName(m.Shard, m.Number)), data)
+	if errors.Is(err, fs.ErrExist) {
+		return errMoved
+	}
+	if err != nil {
+		return err
+	}
+	c.tail = link{m, hexSum(data)}
+	return nil
+}
+
+func (a *Archiver) setErr(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.err = err
+}
+
+// A Status says how far a log is archived, and how far behind the archive is.
+type Status struct {
+	Archived   leat.Checkpoint
+	Segments   uint64
+	Events     uint64
+	EventBytes int64 // sum of leat.Event.Size of the events
+	Bytes      int64 // of the segments
+
+	// Lag is the number of events in the log that are not archived, and Oldest
+	// when the first of them was committed, zero when there are none.
+	Lag    uint64
+	Oldest time.Time
+
+	// Err is why the last attempt of Run failed, nil when it did not.
+	Err error
+}
+
+// Status compares the store with the log. It does not wait for Run or Flush.
+func (a *Archiver) Status(ctx context.Context) (Status, error) {
+	st, err := a.status(ctx)
+	if err != nil {
+		return Status{}, fmt.Errorf("status of the archive: %w", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	st.Err = a.err
+	return st, nil
+}
+
+func (a *Archiver) status(ctx context.Context) (Status, error) {
+	info, err := a.log.Info(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	shards, err := a.log.Shards(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	var tails map[leat.ShardID]link
+	archive, err := Open(ctx, a.store, info.ID)
+	switch {
+	case err == nil:
+		tails, err = archive.tails(ctx)
+	case errors.Is(err, leat.ErrNotFound):
+		err = nil // nothing is archived yet
+	}
+	if err != nil {
+		return Status{}, err
+	}
+	st := Status{Archived: checkpoint(info.ID, tails)}
+	for _, tail := range tails {
+		st.Segments += tail.Total.Segments
+		st.Events += tail.Total.Events
+		st.EventBytes += tail.Total.EventBytes
+		st.Bytes += tail.Total.Size
+	}
+	for _, s := range shards {
+		done := tails[s.ID].Total.Events
+		if s.Head <= done {
+			continue
+		}
+		st.Lag += s.Head - done
+		b, err := a.log.ReadShard(ctx, s.ID, done, leat.ReadOptions{Filter: leat.Filter{System: true}, Limit: 1})
+		if err != nil {
+			return Status{}, err
+		}
+		if len(b.Events) == 0 {
+			return Status{}, fmt.Errorf("read %s after %d: the log is %w: it returned no events", s.ID, done, leat.ErrCorrupt)
+		}
+		if at := b.Events[0].At; st.Oldest.IsZero() || at.Before(st.Oldest) {
+			st.Oldest = at
+		}
+	}
+	return st, nil
+}

@@ -1,0 +1,74 @@
+package archive
+
+import (
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+)
+
+// columns is the schema of a segment, in the order of its columns.
+//
+// Numbers are signed, because several readers know no others; a log would have
+// to hold more than 9·10^18 events to notice.
+type columns struct {
+	Shard       string            `parquet:"shard,dict"`
+	Seq         int64             `parquet:"seq,delta"`
+	Commit      int64             `parquet:"commit,delta"`
+	EventID     string            `parquet:"event_id"`
+	Stream      string            `parquet:"stream,dict"`
+	Category    string            `parquet:"category,dict"`
+	Version     int64             `parquet:"version,delta"`
+	Type        string            `parquet:"type,dict"`
+	Source      string            `parquet:"source,dict"`
+	Time        int64             `parquet:"time,timestamp(nanosecond:utc),delta"`
+	At          int64             `parquet:"at,timestamp(nanosecond:utc),delta"`
+	ContentType string            `parquet:"content_type,dict"`
+	Data        []byte            `parquet:"data"`
+	Meta        map[string]string `parquet:"meta" parquet-key:",dict" parquet-value:",dict"`
+	LeafHash    [32]byte          `parquet:"leaf_hash,uncompressed"`
+}
+
+// Leaf columns of the schema, as Parquet numbers them.
+const (
+	colShard = iota
+	colSeq
+	colCommit
+	colEventID
+	colStream
+	colCategory
+	colVersion
+	colType
+	colSource
+	colTime
+	colAt
+	colContentType
+	colData
+	colMetaKey
+	colMetaValue
+	colLeafHash
+	numColumns
+)
+
+var segmentSchema = parquet.NewSchema("event", parquet.SchemaOf(columns{}))
+
+// The bytes of a segment are determined by its events and this program, so that
+// two archivers make the same object of the same events.
+func segmentOptions() []parquet.WriterOption {
+	return []parquet.WriterOption{
+		segmentSchema,
+		parquet.CreatedBy("leat", "1", ""),
+		parquet.KeyValueMetadata("leat.format", "1"),
+		parquet.Compression(&segmentCodec),
+		parquet.DataPageVersion(1), // every reader knows it
+		parquet.DataPageStatistics(false),
+		parquet.PageBufferSize(pageBytes),
+		parquet.DictionaryMaxBytes(1 << 20),
+		parquet.SkipPageBounds("data"),
+		parquet.SkipPageBounds("meta", "key_value", "key"),
+		parquet.SkipPageBounds("meta", "key_value", "value"),
+		parquet.SkipPageBounds("leaf_hash"),
+	}
+}
+
+const pageBytes = 256 << 10
+
+var segmentCodec = zstd.Codec{Level: zstd.SpeedFastest}

@@ -1,0 +1,237 @@
+package archive
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/leathq/leat"
+)
+
+// A segmentReader reads the events of one segment, in order.
+type segmentReader struct {
+	object  string // for errors
+	shard   leat.ShardID
+	desc    segment
+	columns [numColumns]*columnReader
+	names   map[string]string // strings that occur again and again
+	next    uint64            // sequence to read
+	leaves  leafHasher
+}
+
+// readSegment returns a reader of the segment that a manifest describes, once
+// it is known to be the one that was archived. object is its full name.
+func readSegment(object string, data []byte, shard leat.ShardID, desc segment) (*segmentReader, error) {
+	if sum := hexSum(data); sum != desc.SHA256 || int64(len(data)) != desc.Size {
+		return nil, corrupt(object, "has %d bytes and SHA-256 %s, its manifest says %d and %s",
+			len(data), sum, desc.Size, desc.SHA256)
+	}
+	r := &segmentReader{object: object, shard: shard, desc: desc, names: make(map[string]string), next: desc.First}
+	err := r.guard(func() error { return r.open(data) })
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *segmentReader) open(data []byte) error {
+	file, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)),
+		parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return err
+	}
+	if !parquet.EqualNodes(file.Schema(), segmentSchema) {
+		return fmt.Errorf("has other columns than format %d: %s", formatVersion, file.Schema())
+	}
+	groups := file.RowGroups()
+	if len(groups) != 1 || uint64(file.NumRows()) != r.desc.Events {
+		return fmt.Errorf("has %d rows in %d row groups, its manifest says %d in one", file.NumRows(), len(groups), r.desc.Events)
+	}
+	for i, chunk := range groups[0].ColumnChunks() {
+		r.columns[i] = &columnReader{pages: chunk.Pages()}
+	}
+	return nil
+}
+
+// read returns the next events, at most n, and none at the end.
+func (r *segmentReader) read(n int) (events []leat.Recorded, err error) {
+	n = int(min(uint64(n), r.desc.Last+1-r.next))
+	events = make([]leat.Recorded, n)
+	err = r.guard(func() error {
+		for i := range events {
+			if err := r.event(&events[i]); err != nil {
+				return fmt.Errorf("at sequence %d: %w", r.next, err)
+			}
+			r.next++
+		}
+		return nil
+	})
+	return events, err
+}
+
+// guard makes a corrupt error of what f returns, and of a panic in it: the
+// Parquet library panics on some files it did not write.
+func (r *segmentReader) guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = corrupt(r.object, "cannot be read as Parquet: %v", p)
+		}
+	}()
+	if err := f(); err != nil {
+		return corrupt(r.object, "cannot be read: %v", err)
+	}
+	return nil
+}
+
+// event reads one row. What it reads is copied, because the columns reuse their
+// memory.
+func (r *segmentReader) event(e *leat.Recorded) error {
+	var row [numColumns]parquet.Value
+	for i, c := range r.columns {
+		if i == colMetaKey || i == colMetaValue {
+			continue
+		}
+		var err error
+		if row[i], err = c.next(); err != nil {
+			return fmt.Errorf("column %s: %w", segmentSchema.Columns()[i], err)
+		}
+	}
+	*e = leat.Recorded{
+		Event: leat.Event{
+			ID: string(row[colEventID].ByteArray()), Stream: r.name(row[colStream]), Type: r.name(row[colType]),
+			Source: r.name(row[colSource]), Time: time.Unix(0, row[colTime].Int64()).UTC(),
+			ContentType: r.name(row[colContentType]), Data: slices.Clone(row[colData].ByteArray()),
+		},
+		Shard: leat.ShardID(r.name(row[colShard])), Seq: uint64(row[colSeq].Int64()), Commit: uint64(row[colCommit].Int64()),
+		Version: uint64(row[colVersion].Int64()), At: time.Unix(0, row[colAt].Int64()).UTC(),
+	}
+	hash := [32]byte(row[colLeafHash].ByteArray())
+	var err error
+	if e.Meta, err = r.meta(); err != nil {
+		return err
+	}
+	switch {
+	case e.Seq != r.next || e.Shard != r.shard:
+		return fmt.Errorf("it holds %s, sequence %d instead", e.Shard, e.Seq)
+	case r.leaves.hash(e) != hash:
+		return errors.New("the event does not have the leaf hash beside it")
+	}
+	return nil
+}
+
+// meta reads the map of one row.
+func (r *segmentReader) meta() (leat.Meta, error) {
+	var m leat.Meta
+	for {
+		key, err := r.columns[colMetaKey].next()
+		if err != nil {
+			return nil, fmt.Errorf("column meta: %w", err)
+		}
+		value, err := r.columns[colMetaValue].next()
+		if err != nil {
+			return nil, fmt.Errorf("column meta: %w", err)
+		}
+		if key.DefinitionLevel() != value.DefinitionLevel() {
+			return nil, errors.New("column meta: a key without a value")
+		}
+		if key.DefinitionLevel() > 0 {
+			m = append(m, leat.Attr{Key: r.name(key), Value: r.name(value)})
+		}
+		if !r.columns[colMetaKey].repeats() {
+			return m, nil
+		}
+	}
+}
+
+// maxNames bounds the strings that a reader keeps for those to come.
+const maxNames = 4096
+
+// name returns a value as a string, the same one for equal values.
+func (r *segmentReader) name(v parquet.Value) string {
+	b := v.ByteArray()
+	if s, ok := r.names[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if len(r.names) < maxNames && len(s) <= leat.MaxNameBytes {
+		r.names[s] = s
+	}
+	return s
+}
+
+// close releases what the columns hold. Reading from memory, nothing can fail.
+func (r *segmentReader) close() {
+	for _, c := range r.columns {
+		if c != nil {
+			c.close()
+		}
+	}
+}
+
+// A columnReader reads the values of a column one by one.
+type columnReader struct {
+	pages   parquet.Pages
+	page    parquet.Page
+	values  parquet.ValueReader
+	pending []parquet.Value // in buf, read and not yet returned
+	buf     [128]parquet.Value
+}
+
+// next returns a value that is good until the next call.
+func (c *columnReader) next() (parquet.Value, error) {
+	if len(c.pending) == 0 {
+		if err := c.fill(); err != nil {
+			return parquet.Value{}, err
+		}
+	}
+	v := c.pending[0]
+	c.pending = c.pending[1:]
+	return v, nil
+}
+
+// repeats reports whether the next value belongs to the row of the last.
+func (c *columnReader) repeats() bool {
+	if len(c.pending) == 0 && c.fill() != nil {
+		return false
+	}
+	return c.pending[0].RepetitionLevel() > 0
+}
+
+func (c *columnReader) fill() error {
+	for {
+		if c.values != nil {
+			n, err := c.values.ReadValues(c.buf[:])
+			if n > 0 {
+				c.pending = c.buf[:n]
+				return nil
+			}
+			if err != nil && err != io.EOF {
+				return err
+			}
+		}
+		page, err := c.pages.ReadPage()
+		if err != nil {
+			return err
+		}
+		c.release()
+		c.page, c.values = page, page.Values()
+	}
+}
+
+func (c *columnReader) release() {
+	if c.page != nil {
+		parquet.Release(c.page)
+		c.page, c.values = nil, nil
+	}
+}
+
+func (c *columnReader) close() {
+	c.release()
+	c.pages.Close() //nolint:errcheck // reads memory
+}
