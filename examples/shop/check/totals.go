@@ -134,10 +134,10 @@ type Occurrences struct {
 	Orders int64 // different orders among them
 }
 
-// Result is one check.
+// Result is one check, in words for people.
 type Result struct {
 	Name     string // "orders: units"
-	Expected string // for people: "5,603,531 units"
-	Actual   string // the same, and where it differs: "5,603,530 units; 536365: 40, expected 41"
+	Expected string // "5,603,531"
+	Actual   string // "5,603,530 (536365: 39, expected 40)"
 	OK       bool
 }

@@ -32,7 +32,7 @@ func TestReadRefuses(t *testing.T) {
 		{"missing column", strings.Replace(header, "Quantity", "Qty", 1) + good, 1, "Quantity", "in the header", "InvoiceNo,"},
 		{"column twice", strings.Replace(header, "Description", "Country", 1) + good, 1, "Description", "in the header", ""},
 		{"same column twice", strings.TrimSpace(header) + ",Country\n", 1, "Country", "once", ""},
-		{"too few fields", header + good + "536365,85123A,6\n", 3, "", "8 fields", ""},
+		{"too few fields", header + good + "\n536365,85123A,6\n", 4, "", "8 fields", "3"},
 		{"too many fields", header + strings.TrimSpace(good) + ",x\n", 2, "", "8 fields", ""},
 		{"bare quote", row("Description", `A "QUOTE`), 2, "", "quoted as in RFC 4180", ""},
 		{"quote left open", row("Description", `"LANTERN`), 2, "", "quoted as in RFC 4180", ""},
@@ -44,7 +44,9 @@ func TestReadRefuses(t *testing.T) {
 		{"no StockCode", row("StockCode", ""), 2, "StockCode", "1 to 64 bytes", "nothing"},
 		{"StockCode not UTF-8", row("StockCode", "85\xff"), 2, "StockCode", "UTF-8", `"85\xff"`},
 		{"Description not UTF-8", row("Description", "CAF\xc9"), 2, "Description", "UTF-8", `"CAF\xc9"`},
-		{"long Description", row("Description", strings.Repeat("x", 257)), 2, "Description", "0 to 256 bytes", "(257 bytes)"},
+		{"control character", row("Description", "RED\x1b[31m"), 2, "Description", "without control characters", `\x1b[31m`},
+		{"line break in a code", row("StockCode", "\"85\n1\""), 2, "StockCode", "without control characters", ""},
+		{"long Description", row("Description", strings.Repeat("x", 129)), 2, "Description", "0 to 128 bytes", "(129 bytes)"},
 		{"no Country", row("Country", ""), 2, "Country", "1 to 64 bytes", "nothing"},
 
 		{"quantity zero", row("Quantity", "0"), 2, "Quantity", "1 to 1000000", `"0"`},
@@ -83,7 +85,7 @@ func TestReadRefuses(t *testing.T) {
 		{"customer is only .0", row("CustomerID", ".0"), 2, "CustomerID", "digits", ""},
 		{"two customers", header + good + with("CustomerID", "17851.0"), 3, "CustomerID", `first row (2): "17850"`, `"17851"`},
 		{"two countries", header + good + with("Country", "France"), 3, "Country", `first row (2): "United Kingdom"`, `"France"`},
-		{"too many rows of an invoice", header + strings.Repeat(good, 10_001), 10_002, "InvoiceNo", "at most 10000 rows", `"536365"`},
+		{"too many rows of an invoice", header + strings.Repeat(good, 5_001), 5_002, "InvoiceNo", "at most 5000 rows", `"536365"`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

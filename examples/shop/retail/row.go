@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -88,14 +89,14 @@ func (f *fields) parse() (record, *fault) {
 }
 
 func checkText(column int, s string, least, most int) *fault {
-	if len(s) >= least && len(s) <= most && utf8.ValidString(s) {
+	if len(s) >= least && len(s) <= most && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) {
 		return nil
 	}
 	got := brief(s)
 	if s == "" {
 		got = "nothing"
 	}
-	return &fault{columns[column], fmt.Sprintf("%d to %d bytes of UTF-8", least, most), got}
+	return &fault{columns[column], fmt.Sprintf("%d to %d bytes of UTF-8 without control characters", least, most), got}
 }
 
 func parseQuantity(s string) (int64, *fault) {
