@@ -167,10 +167,10 @@ func TestExpectRefuses(t *testing.T) {
 	cases := []struct{ name, file, want string }{
 		{"empty", "", "row 1"},
 		{"no column", "InvoiceNo\n", "row 1: there is no column StockCode"},
-		{"no InvoiceNo", header + ",a,X,5,2010-12-01 08:26:00,1.0,7.0,UK\n", "row 2: InvoiceNo"},
-		{"quantity", header + "1,a,X,5.5,2010-12-01 08:26:00,1.0,7.0,UK\n", "row 2: Quantity"},
-		{"price", header + "1,a,X,5,2010-12-01 08:26:00,1.0005,7.0,UK\n", "row 2: UnitPrice"},
-		{"price is text", header + "1,a,X,5,2010-12-01 08:26:00,free,7.0,UK\n", "row 2: UnitPrice"},
+		{"no InvoiceNo", header + ",a,X,5,2010-12-01 08:26:00,1.0,7.0,UK\n", "row 2: column InvoiceNo"},
+		{"quantity", header + "1,a,X,5.5,2010-12-01 08:26:00,1.0,7.0,UK\n", "row 2: column Quantity"},
+		{"price", header + "1,a,X,5,2010-12-01 08:26:00,1.0005,7.0,UK\n", "row 2: column UnitPrice"},
+		{"price is text", header + "1,a,X,5,2010-12-01 08:26:00,free,7.0,UK\n", "row 2: column UnitPrice"},
 		{"fields", header + "1,a,X,5\n", "row 2"},
 		{"not really compressed", "\x1f\x8bnonsense", "decompress"},
 	}

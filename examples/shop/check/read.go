@@ -54,15 +54,15 @@ type ledger struct {
 func (l *ledger) enter(record []string) error {
 	no := record[l.places["InvoiceNo"]]
 	if no == "" {
-		return errors.New("InvoiceNo is empty")
+		return errors.New("column InvoiceNo: it is empty")
 	}
 	units, err := strconv.ParseInt(record[l.places["Quantity"]], 10, 64)
 	if err != nil {
-		return fmt.Errorf("Quantity: %w", err)
+		return fmt.Errorf("column Quantity: %w", err)
 	}
 	price, err := l.price(record[l.places["UnitPrice"]])
 	if err != nil {
-		return fmt.Errorf("UnitPrice: %w", err)
+		return fmt.Errorf("column UnitPrice: %w", err)
 	}
 	v := l.byNo[no]
 	if v == nil {

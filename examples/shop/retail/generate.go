@@ -91,12 +91,12 @@ var abroad = []string{"Germany", "France", "EIRE", "Spain", "Netherlands", "Belg
 func (g *generator) order(i int) {
 	o := g.newOrder(i)
 	half := len(o.Lines) / 2
-	switch {
-	case i%40 == 17: // other invoices stand between its rows
+	switch i % 40 {
+	case 17: // other invoices stand between its rows
 		g.write(o.Header, o.Lines[:half])
 		g.adjustment()
 		g.write(o.Header, o.Lines[half:])
-	case i%40 == 29: // keying it in took longer than a minute
+	case 29: // keying it in took longer than a minute
 		g.write(o.Header, o.Lines[:half])
 		late := o.Header
 		late.Time = late.Time.Add(time.Minute)
