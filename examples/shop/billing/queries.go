@@ -1,0 +1,135 @@
+package billing
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/leathq/leat"
+)
+
+// A View is an invoice as the service tells it. Amounts are in tenths of a
+// penny.
+type View struct {
+	Invoice  string
+	Customer string
+	Country  string
+	Amount   int64
+	Paid     int64
+	Credited int64
+}
+
+const selectView = `select number, customer, country, amount, paid, credited from invoices`
+
+// Get returns an invoice, or an error that wraps leat.ErrNotFound.
+func (s *Service) Get(ctx context.Context, number string) (View, error) {
+	v, err := scanView(s.db.QueryRowContext(ctx, selectView+` where number = ?`, number))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = leat.ErrNotFound
+	}
+	if err != nil {
+		return View{}, fmt.Errorf("invoice %q: %w", number, err)
+	}
+	return v, nil
+}
+
+// All calls f with every invoice, in no particular order, until f fails.
+func (s *Service) All(ctx context.Context, f func(View) error) error {
+	rows, err := s.db.QueryContext(ctx, selectView)
+	if err != nil {
+		return fmt.Errorf("list invoices: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		v, err := scanView(rows)
+		if err != nil {
+			return fmt.Errorf("list invoices: %w", err)
+		}
+		if err := f(v); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func scanView(row interface{ Scan(...any) error }) (View, error) {
+	var v View
+	err := row.Scan(&v.Invoice, &v.Customer, &v.Country, &v.Amount, &v.Paid, &v.Credited)
+	return v, err
+}
+
+// Gross returns what was invoiced in each country.
+func (s *Service) Gross(ctx context.Context) (map[string]int64, error) {
+	return s.byCountry(ctx, `select country, sum(amount) from invoices group by country`)
+}
+
+// Credit returns what was credited in each country, goodwill included.
+func (s *Service) Credit(ctx context.Context) (map[string]int64, error) {
+	return s.byCountry(ctx, `select country, sum(units * price) from credits group by country`)
+}
+
+func (s *Service) byCountry(ctx context.Context, query string) (map[string]int64, error) {
+	rows, err := s.db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("revenue by country: %w", err)
+	}
+	defer rows.Close()
+	sums := make(map[string]int64)
+	for rows.Next() {
+		var country string
+		var sum int64
+		if err := rows.Scan(&country, &sum); err != nil {
+			return nil, fmt.Errorf("revenue by country: %w", err)
+		}
+		sums[country] = sum
+	}
+	return sums, rows.Err()
+}
+
+// A Sum adds up rows of the ledger.
+type Sum struct {
+	Rows  int64
+	Units int64
+	Value int64 // tenths of a penny
+}
+
+// Sums are those of the papers that are no invoices.
+type Sums struct {
+	Returns     Sum // credits for returned units
+	Goodwill    Sum // credits for units that are on no order
+	Adjustments Sum
+}
+
+// Sums adds up.
+func (s *Service) Sums(ctx context.Context) (Sums, error) {
+	var sums Sums
+	for _, q := range []struct {
+		rows string
+		sum  *Sum
+	}{
+		{`credits where invoice is not null`, &sums.Returns},
+		{`credits where invoice is null`, &sums.Goodwill},
+		{`adjustments`, &sums.Adjustments},
+	} {
+		err := s.db.QueryRowContext(ctx, `select count(*), coalesce(sum(units), 0), coalesce(sum(units * price), 0) from `+q.rows).
+			Scan(&q.sum.Rows, &q.sum.Units, &q.sum.Value)
+		if err != nil {
+			return Sums{}, fmt.Errorf("add up %s: %w", q.rows, err)
+		}
+	}
+	return sums, nil
+}
+
+// Balance returns what customers have been billed, less credits, adjusted.
+func (s *Service) Balance(ctx context.Context) (int64, error) {
+	var balance int64
+	err := s.db.QueryRowContext(ctx, `select
+		(select coalesce(sum(amount), 0) from invoices)
+		- (select coalesce(sum(units * price), 0) from credits)
+		+ (select coalesce(sum(units * price), 0) from adjustments)`).Scan(&balance)
+	if err != nil {
+		return 0, fmt.Errorf("balance: %w", err)
+	}
+	return balance, nil
+}

@@ -1,0 +1,76 @@
+package billing
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/service"
+)
+
+// invoicesAtOnce is how many orders are answered at a time. Appends that wait
+// for the disk together share one sync.
+const invoicesAtOnce = 64
+
+// What the service needs of the events of orders.
+type (
+	orderEvent interface{ orderEvent() }
+
+	orderPlaced struct {
+		Order    string `json:"order"`
+		Customer string `json:"customer"`
+		Country  string `json:"country"`
+		Lines    []Line `json:"lines"`
+	}
+	unitsReturned struct {
+		Order   string   `json:"order"`
+		Note    string   `json:"note"`
+		Country string   `json:"country"`
+		Pieces  []Credit `json:"pieces"`
+	}
+)
+
+func (orderPlaced) orderEvent()   {}
+func (unitsReturned) orderEvent() {}
+
+var orderTypes = service.NewTypes[orderEvent](
+	service.TypeOf[orderPlaced]("OrderPlaced"),
+	service.TypeOf[unitsReturned]("UnitsReturned"),
+)
+
+// Runners returns the service's applications.
+func (s *Service) Runners() []service.Runner {
+	return []service.Runner{
+		service.Reactor{
+			Name: "billing/invoicing", Checkpoints: s.model, Parallel: invoicesAtOnce,
+			Filter: leat.Filter{Types: orderTypes.Names()},
+			React:  service.React(orderTypes, s.answerOrder),
+		},
+		service.Projection[*sql.Tx]{
+			Name: "billing/ledger", Into: s.model,
+			Filter: leat.Filter{Types: Types.Names()},
+			Apply:  service.Apply(Types, applyLedger),
+		},
+	}
+}
+
+// answerOrder bills an order, or credits what it gives back. An order's events
+// come in order, so its invoice is issued before anything is credited on it.
+func (s *Service) answerOrder(ctx context.Context, e orderEvent, r leat.Recorded) error {
+	switch e := e.(type) {
+	case orderPlaced:
+		i := Issued{Invoice: e.Order, Customer: e.Customer, Country: e.Country}
+		if err := i.check(e.Lines); err != nil {
+			return service.Permanent(fmt.Errorf("issue invoice %q: %w", e.Order, err))
+		}
+		return s.do(ctx, e.Order, "", issue(i, e.Lines), service.CausedBy(r, "issue"))
+	case unitsReturned:
+		c := Credited{Invoice: e.Order, Note: e.Note, Country: e.Country, Credits: e.Pieces}
+		if err := c.check(); err != nil {
+			return service.Permanent(fmt.Errorf("credit %q on invoice %q: %w", e.Note, e.Order, err))
+		}
+		return s.do(ctx, e.Order, "", credit(c), service.CausedBy(r, "credit"))
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package inventory
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/service"
+	"golang.org/x/sync/errgroup"
+)
+
+// How much is under way at once: so many orders, and so many SKUs of each. Every
+// SKU is an append of its own, and those that wait for the disk together share
+// one sync.
+const (
+	ordersAtOnce = 16
+	skusAtOnce   = 32
+)
+
+// What the service needs of the events of orders.
+type (
+	orderEvent interface {
+		demand() (order, note string, lines []demanded)
+	}
+
+	orderPlaced struct {
+		Order string     `json:"order"`
+		Lines []demanded `json:"lines"`
+	}
+	unitsReturned struct {
+		Order  string     `json:"order"`
+		Note   string     `json:"note"`
+		Pieces []demanded `json:"pieces"`
+	}
+	demanded struct {
+		SKU   string `json:"sku"`
+		Units int64  `json:"units"`
+	}
+)
+
+func (o orderPlaced) demand() (order, note string, lines []demanded) { return o.Order, "", o.Lines }
+func (u unitsReturned) demand() (order, note string, lines []demanded) {
+	return u.Order, u.Note, u.Pieces
+}
+
+var orderTypes = service.NewTypes[orderEvent](
+	service.TypeOf[orderPlaced]("OrderPlaced"),
+	service.TypeOf[unitsReturned]("UnitsReturned"),
+)
+
+// Runners returns the service's applications.
+func (s *Service) Runners() []service.Runner {
+	return []service.Runner{
+		service.Reactor{
+			Name: "inventory/reservations", Checkpoints: s.model, Parallel: ordersAtOnce,
+			Filter: leat.Filter{Types: orderTypes.Names()},
+			React:  service.React(orderTypes, s.answerOrder),
+		},
+		service.Reactor{
+			Name: "inventory/replenishment", Checkpoints: s.model,
+			Filter: leat.Filter{Types: []string{"StockShort", "StockLow"}},
+			React:  service.React(Types, s.answerShortage),
+		},
+		service.Projection[*sql.Tx]{
+			Name: "inventory/stock", Into: s.model,
+			Filter: leat.Filter{Types: Types.Names()},
+			Apply:  service.Apply(Types, applyStock),
+		},
+	}
+}
+
+// answerOrder reserves what an order wants, or takes back what it gives back,
+// with one command for each SKU.
+func (s *Service) answerOrder(ctx context.Context, e orderEvent, r leat.Recorded) error {
+	order, note, lines := e.demand()
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(skusAtOnce)
+	for _, d := range bySKU(lines) {
+		g.Go(func() error {
+			if note == "" {
+				return s.do(ctx, d.SKU, reserve(d.SKU, order, d.Units), service.CausedBy(r, "reserve"))
+			}
+			return s.do(ctx, d.SKU, release(Released{SKU: d.SKU, Order: order, Note: note, Units: d.Units}), service.CausedBy(r, "release"))
+		})
+	}
+	return g.Wait()
+}
+
+// bySKU adds up the units of each SKU.
+func bySKU(lines []demanded) []demanded {
+	sums := make([]demanded, 0, len(lines))
+	at := make(map[string]int, len(lines))
+	for _, l := range lines {
+		i, ok := at[l.SKU]
+		if !ok {
+			at[l.SKU] = len(sums)
+			sums = append(sums, l)
+			continue
+		}
+		sums[i].Units += l.Units
+	}
+	return sums
+}
+
+// answerShortage buys what is missing.
+func (s *Service) answerShortage(ctx context.Context, e Event, r leat.Recorded) error {
+	var sku string
+	switch e := e.(type) {
+	case Short:
+		sku = e.SKU
+	case Low:
+		sku = e.SKU
+	}
+	return s.do(ctx, sku, replenish(sku), service.CausedBy(r, "replenish"))
+}

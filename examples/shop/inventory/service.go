@@ -1,0 +1,89 @@
+package inventory
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"fmt"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/service"
+	"github.com/leathq/leat/sqlite"
+)
+
+//go:embed schema.sql
+var schema string
+
+// Types are the service's events and their names in the log.
+var Types = service.NewTypes[Event](
+	service.TypeOf[Registered]("SKURegistered"),
+	service.TypeOf[Received]("StockReceived"),
+	service.TypeOf[Reserved]("StockReserved"),
+	service.TypeOf[Short]("StockShort"),
+	service.TypeOf[Low]("StockLow"),
+	service.TypeOf[Released]("StockReleased"),
+	service.TypeOf[Adjusted]("StockAdjusted"),
+)
+
+// Service takes commands and answers queries. It is safe for concurrent use.
+type Service struct {
+	log   leat.Log
+	db    *sql.DB
+	model *sqlite.Model
+	skus  *service.Aggregate[State, Event]
+}
+
+// Open opens the service with its database in a file, which is created when it
+// does not exist.
+func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
+	db, err := sqlite.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the inventory database: %w", err)
+	}
+	if _, err := db.ExecContext(ctx, schema); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("create the tables of the inventory database %s: %w", path, err)
+	}
+	return &Service{log: log, db: db, model: sqlite.ReadModel(db), skus: newAggregate()}, nil
+}
+
+func newAggregate() *service.Aggregate[State, Event] {
+	return &service.Aggregate[State, Event]{Category: "sku", Source: "inventory", Types: Types, Evolve: evolve}
+}
+
+// Close closes the database.
+func (s *Service) Close() error { return s.db.Close() }
+
+// Register enters a SKU into the catalogue. To enter it again changes nothing,
+// unless as another kind (ErrRegistered). A field out of bounds is a
+// [*leat.InvalidError].
+func (s *Service) Register(ctx context.Context, r Registered, opts ...service.Option) error {
+	if err := r.check(); err != nil {
+		return fmt.Errorf("register SKU %q: %w", r.SKU, err)
+	}
+	done, err := s.skus.Do(ctx, s.log, r.SKU, register(r), with(opts, "register")...)
+	if err == nil && done.State.Kind != r.Kind {
+		return fmt.Errorf("register SKU %q as %s: %w as %s", r.SKU, r.Kind, ErrRegistered, done.State.Kind)
+	}
+	return err
+}
+
+// Adjust corrects the stock of a SKU (ErrUnknownSKU). That of a charge is only
+// recorded. A row of a note counts once: to adjust by it again changes nothing.
+// A field out of bounds is a [*leat.InvalidError].
+func (s *Service) Adjust(ctx context.Context, a Adjusted, opts ...service.Option) error {
+	if err := a.check(); err != nil {
+		return fmt.Errorf("adjust SKU %q: %w", a.SKU, err)
+	}
+	return s.do(ctx, a.SKU, adjust(a), with(opts, fmt.Sprintf("%s/%d/adjust", a.Note, a.Row))...)
+}
+
+func (s *Service) do(ctx context.Context, sku string, decide func(State) ([]Event, error), opts ...service.Option) error {
+	_, err := s.skus.Do(ctx, s.log, sku, decide, opts...)
+	return err
+}
+
+// with gives a command an ID, unless its options do.
+func with(opts []service.Option, id string) []service.Option {
+	return append([]service.Option{service.CommandID(id)}, opts...)
+}
