@@ -1,8 +1,14 @@
 package service
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leathq/leat"
@@ -21,47 +27,150 @@ type Config struct {
 
 // An App runs projections and reactors in one process.
 type App struct {
-	config Config
-	runs   []run
+	config  Config
+	runs    []run
+	started atomic.Bool
+	ended   chan struct{} // closed when Run returns
 }
 
-// NewApp returns an App that runs the given applications, or an error that names
-// the field which is wrong.
-func NewApp(c Config, runners ...Runner) (*App, error) { return &App{config: c}, nil }
+// NewApp returns an App that runs the given applications, or a
+// [*leat.InvalidError] that names the field which is wrong.
+func NewApp(c Config, runners ...Runner) (*App, error) {
+	if c.Log == nil {
+		return nil, &leat.InvalidError{Field: "Config.Log", Limit: "set", Got: "nil"}
+	}
+	if len(runners) == 0 {
+		return nil, &leat.InvalidError{Field: "runners", Limit: "at least one"}
+	}
+	if c.Retry.Attempts < 0 || c.Retry.First < 0 || c.Retry.Most < 0 || c.Drain < 0 {
+		return nil, &leat.InvalidError{Field: "Config.Retry and Config.Drain", Limit: "not negative"}
+	}
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	c.Drain = cmp.Or(c.Drain, 10*time.Second)
+	a := &App{config: c, ended: make(chan struct{})}
+	names := make(map[string]bool)
+	env := env{log: c.Log, logger: c.Logger, retry: c.Retry.withDefaults()}
+	for i, r := range runners {
+		if r == nil {
+			return nil, &leat.InvalidError{Field: fmt.Sprintf("runners[%d]", i), Limit: "set", Got: "nil"}
+		}
+		if err := r.validate(); err != nil {
+			return nil, err
+		}
+		if names[r.appName()] {
+			return nil, &leat.InvalidError{Field: "Name", Limit: "another for each application", Got: fmt.Sprintf("%q twice", r.appName())}
+		}
+		names[r.appName()] = true
+		a.runs = append(a.runs, r.start(env))
+	}
+	return a, nil
+}
 
 // Run runs all applications until ctx ends; then it lets handlers that are at
 // work finish, saves checkpoints and returns nil. When an application fails for
 // good it stops all others in the same way and returns the error. That is when
 // the log is closed (leat.ErrClosed) or does not hold what a checkpoint says
-// (leat.ErrDiverged), or when another process has moved a checkpoint
-// (leat.ErrFenced). Run can be called once.
-func (a *App) Run(ctx context.Context) error { return ctx.Err() }
+// (leat.ErrDiverged), when another process has moved a checkpoint
+// (leat.ErrFenced), or when the log refuses what it is asked for. Run can be
+// called once.
+func (a *App) Run(ctx context.Context) error {
+	if a.started.Swap(true) {
+		return errors.New("run app: it has run already; make a new one")
+	}
+	defer close(a.ended)
+	stop, cancelStop := context.WithCancel(ctx)
+	defer cancelStop()
+	work, cancelWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelWork()
+
+	var runs, others sync.WaitGroup
+	var once sync.Once
+	var failed error
+	for _, r := range a.runs {
+		runs.Go(func() {
+			if err := r.run(stop, work); err != nil {
+				once.Do(func() { failed = fmt.Errorf("application %q: %w", r.book().name, err) })
+				cancelStop()
+			}
+		})
+	}
+	others.Go(func() { a.watchHeads(stop) })
+	others.Go(func() {
+		<-stop.Done()
+		_ = pause(work, a.config.Drain) // work ends before when all are done
+		cancelWork()
+	})
+	runs.Wait()
+	cancelStop()
+	cancelWork()
+	others.Wait()
+	return failed
+}
+
+// watchHeads keeps the heads of the log in the ledgers, so that the lag is known
+// also of what was not read yet.
+func (a *App) watchHeads(stop context.Context) {
+	for {
+		shards, err := a.config.Log.Shards(stop)
+		if err == nil {
+			for _, r := range a.runs {
+				r.book().sawShards(shards)
+			}
+		}
+		if pause(stop, tick) != nil {
+			return
+		}
+	}
+}
 
 // Status tells how each application fares, in the order given to NewApp.
-func (a *App) Status() []Status { return nil }
+func (a *App) Status() []Status {
+	all := make([]Status, len(a.runs))
+	for i, r := range a.runs {
+		all[i] = r.book().snapshot()
+	}
+	return all
+}
+
+// errEnded is what those get who wait for an App that does not run any more.
+var errEnded = errors.New("the app has ended")
 
 // WaitCaughtUp waits until every application is done with all events up to a
-// checkpoint. A parked event counts as done. It returns the error of ctx, saying
-// who lags, or of Run when that ended.
-func (a *App) WaitCaughtUp(ctx context.Context, to leat.Checkpoint) error { return ctx.Err() }
+// checkpoint, and Projection.Then has run after them. A parked event counts as
+// done. It returns the error of ctx, saying who lags, or an error when Run has
+// ended.
+func (a *App) WaitCaughtUp(ctx context.Context, to leat.Checkpoint) error {
+	for _, r := range a.runs {
+		if err := r.book().wait(ctx, to, a.ended); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // WaitFor waits until every application is done with the events of an Append.
-func (a *App) WaitFor(ctx context.Context, r leat.Receipt) error { return ctx.Err() }
+// A read model then shows them.
+func (a *App) WaitFor(ctx context.Context, r leat.Receipt) error {
+	var to leat.Checkpoint
+	to.Set(r.Shard, r.Last)
+	return a.WaitCaughtUp(ctx, to)
+}
 
 // A Status tells how an application fares. Counts are since Run began.
 type Status struct {
-	Name    string
-	Seen    uint64 // events that the filter let through
-	Handled uint64
-	Skipped uint64 // passed over by the handler: ErrSkipped
-	Parked  uint64 // could not be handled, or wait behind one of their stream
-	Retries uint64 // failed attempts that were tried again
+	Name     string
+	Seen     uint64 // events that the filter let through
+	Handled  uint64 // of those, by the handler
+	Skipped  uint64 // passed over by the handler: ErrSkipped
+	Parked   uint64 // could not be handled, or wait behind one of their stream
+	Unparked uint64 // were parked and then handled after a Retry or Discard
+	Failures uint64 // failed attempts of any kind
 
-	Shards []ShardStatus // in the order of the log
+	Shards []ShardStatus // in the order of their numbers
 	Lag    uint64        // events of all shards that it is not yet done with, whether the filter selects them or not
 
-	LastError string // of the last attempt that failed; empty when there was none
-	LastAt    time.Time
+	LastError string    // of the last attempt that failed; empty when none did
+	LastAt    time.Time // when that was
 }
 
 // A ShardStatus tells how far an application has got in a shard.
@@ -72,12 +181,24 @@ type ShardStatus struct {
 	Closed bool   // it is done with all of a closed shard
 }
 
-type env struct{}
-type run interface{}
+// unset is the error of a field that has to be set.
+func unset(kind, name, field string) error {
+	return &leat.InvalidError{Field: fmt.Sprintf("%s %q: %s", kind, name, field), Limit: "set", Got: "nil"}
+}
 
-func (p Projection[Tx]) appName() string { return p.Name }
-func (p Projection[Tx]) validate() error { return nil }
-func (p Projection[Tx]) start(env) run   { return nil }
-func (p Reactor) appName() string        { return p.Name }
-func (p Reactor) validate() error        { return nil }
-func (p Reactor) start(env) run          { return nil }
+// validate checks what all applications have.
+func validate(kind, name string, f leat.Filter) error {
+	if name == "" || len(name) > leat.MaxNameBytes {
+		return &leat.InvalidError{Field: kind + ".Name", Limit: fmt.Sprintf("1 to %d bytes", leat.MaxNameBytes), Got: fmt.Sprintf("%q", name)}
+	}
+	for list, names := range map[string][]string{"Streams": f.Streams, "Categories": f.Categories, "Types": f.Types} {
+		for _, n := range names {
+			if n == "" || list == "Categories" && strings.Contains(n, "-") {
+				return &leat.InvalidError{
+					Field: fmt.Sprintf("%s %q: Filter.%s", kind, name, list), Limit: `names that can occur: not empty, a category without "-"`, Got: fmt.Sprintf("%q", n),
+				}
+			}
+		}
+	}
+	return nil
+}

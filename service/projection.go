@@ -2,6 +2,8 @@ package service
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/leathq/leat"
 )
@@ -32,4 +34,222 @@ type Projection[Tx any] struct {
 	// be safe to repeat: give commands an ID. It is tried until it succeeds, and
 	// the projection waits meanwhile; a Permanent error stops the App.
 	Then func(ctx context.Context) error
+}
+
+func (p Projection[Tx]) appName() string { return p.Name }
+
+func (p Projection[Tx]) validate() error {
+	switch {
+	case p.Into == nil:
+		return unset("Projection", p.Name, "Into")
+	case p.Apply == nil:
+		return unset("Projection", p.Name, "Apply")
+	}
+	return validate("Projection", p.Name, p.Filter)
+}
+
+func (p Projection[Tx]) start(env env) run {
+	return &projectionRun[Tx]{p, application{env: env, ledger: newLedger(p.Name), store: p.Into, filter: p.Filter}}
+}
+
+type projectionRun[Tx any] struct {
+	Projection[Tx]
+	application
+}
+
+func (p *projectionRun[Tx]) run(stop, work context.Context) error {
+	if err := p.load(stop, work); err != nil {
+		return unlessStopped(stop, err)
+	}
+	if err := p.then(stop, work); err != nil {
+		return unlessStopped(stop, err)
+	}
+	p.doneTo(p.at)
+	batches, wait := p.batches(stop)
+	err := p.loop(stop, work, batches)
+	return errors.Join(err, wait())
+}
+
+func (p *projectionRun[Tx]) loop(stop, work context.Context, batches <-chan leat.Batch) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		var err error
+		select {
+		case b, more := <-batches:
+			if !more {
+				return p.save(work, nil)
+			}
+			err = p.batch(stop, work, b)
+		case <-ticker.C:
+			err = p.tick(stop, work)
+		}
+		switch {
+		case err == nil:
+		case stop.Err() == nil || fatal(err):
+			return err
+		default:
+			return p.save(work, nil)
+		}
+	}
+}
+
+// tick saves progress that had no events to commit it, and tries parked events.
+func (p *projectionRun[Tx]) tick(stop, work context.Context) error {
+	return p.insist(stop, "save checkpoint and try parked events", func() error {
+		if err := p.save(work, nil); err != nil || len(p.blocked) == 0 {
+			return err
+		}
+		return p.retryDue(stop, work, p.retryEvent, func(stream string) error {
+			delete(p.blocked, stream)
+			return p.then(stop, work)
+		})
+	})
+}
+
+// retryEvent applies a parked event, and takes it off the list, in one
+// transaction.
+func (p *projectionRun[Tx]) retryEvent(ctx context.Context, r leat.Recorded, parked Parked) error {
+	s := Step{Name: p.name, Done: []Parked{parked}}
+	return p.Into.Commit(ctx, s, func(ctx context.Context, tx Tx) error {
+		err := guarded(func() error { return p.Apply(ctx, tx, r) })
+		if errors.Is(err, ErrSkipped) {
+			return nil
+		}
+		return err
+	})
+}
+
+// batch applies a batch and moves the checkpoint past it.
+func (p *projectionRun[Tx]) batch(stop, work context.Context, b leat.Batch) error {
+	p.at.Epoch = b.Epoch
+	if len(b.Events) > 0 {
+		if err := p.events(stop, work, b.Events); err != nil {
+			return err
+		}
+		if err := p.then(stop, work); err != nil {
+			return err
+		}
+	}
+	p.at.Set(b.Shard, b.Next)
+	p.moved(b.Shard, b.Next, b.Closed)
+	return nil
+}
+
+// events applies events of one shard in as few transactions as it can: one, or
+// when an event fails, one for those before it and one for itself.
+func (p *projectionRun[Tx]) events(stop, work context.Context, events []leat.Recorded) error {
+	for len(events) > 0 {
+		bad, failed, err := p.commitEvents(stop, work, events)
+		switch {
+		case err != nil:
+			return err
+		case failed == nil:
+			return nil
+		case bad > 0:
+			events, err = events[bad:], p.events(stop, work, events[:bad])
+		default:
+			events, err = events[1:], p.single(stop, work, events[0], failed)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commitEvents applies events in one transaction. If one of them fails, nothing
+// is committed, and it returns the event's index and error.
+func (p *projectionRun[Tx]) commitEvents(stop, work context.Context, events []leat.Recorded) (bad int, failed, err error) {
+	var skipped int
+	var park []Parked
+	for _, r := range events {
+		if p.blocked[r.Stream] {
+			park = append(park, parked(r, nil, 0))
+		}
+	}
+	last := events[len(events)-1]
+	err = p.insist(stop, "commit events", func() error {
+		bad, skipped, failed = 0, 0, nil
+		err := p.step(work, last, park, func(ctx context.Context, tx Tx) error {
+			for i, r := range events {
+				if p.blocked[r.Stream] {
+					continue
+				}
+				err := guarded(func() error { return p.Apply(ctx, tx, r) })
+				switch {
+				case errors.Is(err, ErrSkipped):
+					skipped++
+				case err != nil:
+					bad, failed = i, err
+					return err
+				}
+			}
+			return nil
+		})
+		if failed != nil && !fatal(failed) && work.Err() == nil {
+			return nil // the event is to blame, not the database
+		}
+		return err
+	})
+	if err == nil && failed == nil {
+		p.count(len(events), len(events)-skipped-len(park), skipped, len(park))
+	}
+	return bad, failed, err
+}
+
+// single tries an event that failed again, by itself, and parks it in the end.
+func (p *projectionRun[Tx]) single(stop, work context.Context, r leat.Recorded, failed error) error {
+	for attempts := 1; ; attempts++ {
+		if isPermanent(failed) || attempts >= p.retry.Attempts {
+			return p.park(stop, work, r, failed, attempts)
+		}
+		if err := p.again(stop, describe(r), attempts, failed); err != nil {
+			return err
+		}
+		var err error
+		if _, failed, err = p.commitEvents(stop, work, []leat.Recorded{r}); err != nil || failed == nil {
+			return err
+		}
+	}
+}
+
+func (p *projectionRun[Tx]) park(stop, work context.Context, r leat.Recorded, failed error, attempts int) error {
+	p.failed(failed)
+	p.tellParked(r, failed, attempts)
+	err := p.insist(stop, "park event", func() error {
+		return p.step(work, r, []Parked{parked(r, failed, attempts)}, nil)
+	})
+	if err != nil {
+		return err
+	}
+	p.blocked[r.Stream] = true
+	p.count(1, 0, 0, 1)
+	return nil
+}
+
+// step commits what f does and the step to last; nothing but the step when f is
+// nil.
+func (p *projectionRun[Tx]) step(ctx context.Context, last leat.Recorded, park []Parked, f func(context.Context, Tx) error) error {
+	to := p.at.Clone()
+	to.Set(last.Shard, last.Seq)
+	err := p.commit(ctx, Step{Name: p.name, From: p.saved, To: to, Park: park}, func(ctx context.Context, s Step) error {
+		if f == nil {
+			return p.Into.Save(ctx, s)
+		}
+		return p.Into.Commit(ctx, s, f)
+	})
+	if err == nil {
+		p.at, p.saved = to, to.Clone()
+	}
+	return err
+}
+
+func (p *projectionRun[Tx]) then(stop, work context.Context) error {
+	if p.Then == nil {
+		return nil
+	}
+	return p.insist(stop, "carry out what is to be done", func() error {
+		return guarded(func() error { return p.Then(work) })
+	})
 }

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -25,6 +26,16 @@ type Retry struct {
 	First    time.Duration // pause after the first failure; 50 ms when 0
 	Most     time.Duration // longest pause; 10 s when 0
 }
+
+func (r Retry) withDefaults() Retry {
+	return Retry{
+		Attempts: cmp.Or(r.Attempts, 10),
+		First:    cmp.Or(r.First, 50*time.Millisecond),
+		Most:     cmp.Or(r.Most, 10*time.Second),
+	}
+}
+
+func (r Retry) pause(failures int) time.Duration { return backoff(failures, r.First, r.Most) }
 
 // Permanent marks an error that another attempt will not mend: the event is
 // parked at once. It returns nil for nil.

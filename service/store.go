@@ -2,10 +2,16 @@ package service
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/leathq/leat"
 )
+
+// ErrNotParked says that an event, or any of a stream, does not wait to be
+// handled: it never was parked, or it is handled or discarded.
+var ErrNotParked = errors.New("not parked")
 
 // A CheckpointStore keeps how far applications have got, and the events they
 // have parked, in a service's own database. One store serves many applications,
@@ -18,7 +24,8 @@ type CheckpointStore interface {
 	// Save records a step, all of it or nothing. It fails with leat.ErrFenced
 	// unless the application stands at s.From: the stored log, epoch and
 	// sequences of all shards in s.To are those of s.From. (A sequence that is
-	// not stored is 0; nothing stored is the zero Checkpoint.)
+	// not stored is 0; nothing stored is the zero Checkpoint.) It fails with
+	// ErrNotParked when an event in s.Done does not wait.
 	Save(ctx context.Context, s Step) error
 
 	// Parked returns the events that an application has parked, in the order of
@@ -33,12 +40,12 @@ type CheckpointStore interface {
 	// Retry asks the application to handle the waiting events of a stream
 	// again, in order. It does so within about a second while it runs. An event
 	// that fails again stays where it was. A stream without waiting events is
-	// leat.ErrNotFound.
+	// ErrNotParked.
 	Retry(ctx context.Context, name, stream string) error
 
 	// Discard takes an event that waits out of the line for good; what waits
 	// behind it goes on. The entry stays, with the reason, as a record. An event
-	// that does not wait is leat.ErrNotFound.
+	// that does not wait is ErrNotParked.
 	Discard(ctx context.Context, name, stream string, version uint64, reason string) error
 }
 
@@ -57,7 +64,7 @@ type ReadModel[Tx any] interface {
 // another, parked events, and got done with events that it had parked.
 type Step struct {
 	Name     string
-	From, To leat.Checkpoint // the same when it did not move
+	From, To leat.Checkpoint // both zero when it does not move, and is not to be fenced
 	Park     []Parked        // to be kept; replaces what is kept of the same event, unless discarded
 	Done     []Parked        // handled at last: no longer kept
 }
@@ -85,3 +92,31 @@ type Parked struct {
 
 // Waits reports whether the event still stands in line.
 func (p Parked) Waits() bool { return p.Discarded.IsZero() }
+
+// Check returns an error that wraps leat.ErrFenced unless an application that
+// stands at a checkpoint may take the step. It is for those who write a
+// CheckpointStore.
+func (s Step) Check(at leat.Checkpoint) error {
+	if s.From.IsZero() && s.To.IsZero() {
+		return nil
+	}
+	if s.To.Log == "" || s.From.Log != "" && s.From.Log != s.To.Log {
+		return &leat.InvalidError{Field: "Step.To", Limit: "in the log of Step.From", Got: s.To.String()}
+	}
+	if at.Log != s.From.Log || at.Epoch != s.From.Epoch {
+		return fmt.Errorf("%q stands in log %s@%d, not in %s@%d: %w", s.Name, at.Log, at.Epoch, s.From.Log, s.From.Epoch, leat.ErrFenced)
+	}
+	for shard := range s.To.Seqs {
+		if at.Seqs[shard] != s.From.Seqs[shard] {
+			return fmt.Errorf("%q stands at %s=%d, not at %d: %w", s.Name, shard, at.Seqs[shard], s.From.Seqs[shard], leat.ErrFenced)
+		}
+	}
+	if s.To.Epoch != at.Epoch {
+		for shard := range at.Seqs {
+			if _, ok := s.To.Seqs[shard]; !ok {
+				return &leat.InvalidError{Field: "Step.To", Limit: "with an entry for every stored shard when the epoch changes", Got: s.To.String()}
+			}
+		}
+	}
+	return nil
+}

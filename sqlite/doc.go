@@ -11,4 +11,31 @@
 //			return err
 //		}),
 //	}
+//
+// # One writer, many readers
+//
+// SQLite has one writer at a time. Transactions begin as writers (BEGIN
+// IMMEDIATE), so none fails half-way because another got in between. The
+// projections of one process on one *sql.DB queue in order of arrival; other
+// writers wait up to 10 s for the lock. Readers see the last committed
+// transaction and wait for nobody. A handler must use the transaction it is
+// given: a write through the *sql.DB would wait for the transaction it is part
+// of.
+//
+// # Durability
+//
+// The log is the truth, so the database is opened with synchronous NORMAL: a
+// power cut may take the last transactions, but each with its checkpoint, and
+// the projection does them again. A killed process loses nothing. What a
+// service keeps here that is not made from events is only as safe as that.
+//
+// # Tables
+//
+//	leat_application   name, log, epoch                   one row an application
+//	leat_checkpoint    name, shard, seq                   how far it has got in each shard
+//	leat_parked        name, stream, version, shard, seq, id, type, error, attempts, at,
+//	                   retry, discarded, reason           events it could not handle
+//
+// Times are nanoseconds since 1970; retry is 1 when the event is to be tried
+// again, discarded is null unless the event is.
 package sqlite

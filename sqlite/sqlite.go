@@ -1,38 +1,46 @@
 package sqlite
 
 import (
-	"context"
 	"database/sql"
+	"fmt"
+	"net/url"
+	"runtime"
 
-	"github.com/leathq/leat/service"
+	"github.com/leathq/leat"
 	_ "modernc.org/sqlite" // the driver
 )
 
-// Open opens or creates the database in a file.
-func Open(path string) (*sql.DB, error) { return sql.Open("sqlite", path) }
-
-// A Model is a service.ReadModel in a SQLite database, and so also a
-// service.CheckpointStore. It is safe for concurrent use.
-type Model struct{ db *sql.DB }
-
-var _ service.ReadModel[*sql.Tx] = (*Model)(nil)
-
-// ReadModel returns the read model in a database. It creates its tables,
-// leat_application, leat_checkpoint and leat_parked, when it first needs them.
-func ReadModel(db *sql.DB) *Model { return &Model{db: db} }
-
-// Exec runs a statement in the transaction of a projection. It is prepared
-// once for the database.
-func Exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (sql.Result, error) {
-	return tx.ExecContext(ctx, query, args...)
+// pragmas are set on every connection. The page cache is per connection, in KiB
+// when negative.
+var pragmas = []string{
+	"busy_timeout(10000)",
+	"journal_mode(WAL)",
+	"synchronous(NORMAL)",
+	"foreign_keys(ON)",
+	"cache_size(-16384)",
+	"temp_store(MEMORY)",
 }
 
-// Query and QueryRow are for statements that return rows, as Exec.
-func Query(ctx context.Context, tx *sql.Tx, query string, args ...any) (*sql.Rows, error) {
-	return tx.QueryContext(ctx, query, args...)
-}
-
-// QueryRow runs a statement that returns at most one row, as Exec.
-func QueryRow(ctx context.Context, tx *sql.Tx, query string, args ...any) *sql.Row {
-	return tx.QueryRowContext(ctx, query, args...)
+// Open opens the database in a file, which it creates when there is none: in
+// WAL mode with synchronous NORMAL, foreign keys on, and transactions that
+// begin as writers unless they are read-only. The directory must exist. Close
+// it after the App has ended.
+func Open(path string) (*sql.DB, error) {
+	if path == "" || path == ":memory:" {
+		return nil, &leat.InvalidError{Field: "path of database", Limit: "the name of a file", Got: fmt.Sprintf("%q", path)}
+	}
+	query := url.Values{"_txlock": {"immediate"}, "_pragma": pragmas}
+	name := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + query.Encode()
+	db, err := sql.Open("sqlite", name)
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	connections := max(4, 2*runtime.GOMAXPROCS(0))
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	if err := db.Ping(); err != nil {
+		_ = db.Close() // the first error says what is wrong
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	return db, nil
 }

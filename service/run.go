@@ -1,0 +1,292 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/leathq/leat"
+)
+
+// A run is an application at work. run is called once and returns when stop has
+// ended and its handlers have returned, or with the error that ends the App.
+// Handlers get contexts made from work, which ends some time after stop.
+type run interface {
+	run(stop, work context.Context) error
+	book() *ledger
+}
+
+// env is what an App gives to its runs.
+type env struct {
+	log    leat.Log
+	logger *slog.Logger
+	retry  Retry
+}
+
+// tick is how often a run saves how far it got without an event to handle, and
+// looks for parked events that are due.
+const tick = time.Second
+
+// An application is what projections and reactors have in common. Its fields
+// belong to the goroutine of run, but for those that are safe for all.
+type application struct {
+	env
+	*ledger
+	store  CheckpointStore
+	filter leat.Filter
+
+	at      leat.Checkpoint // it is done with everything up to here
+	saved   leat.Checkpoint // what the store holds
+	blocked map[string]bool // streams with parked events that wait
+}
+
+// load reads what the store holds.
+func (a *application) load(stop, work context.Context) error {
+	return a.insist(stop, "load checkpoint", func() error {
+		info, err := a.log.Info(work)
+		if err != nil {
+			return err
+		}
+		if a.saved, err = a.store.Checkpoint(work, a.name); err != nil {
+			return err
+		}
+		parked, err := a.store.Parked(work, a.name, "")
+		if err != nil {
+			return err
+		}
+		a.blocked = make(map[string]bool)
+		for _, p := range parked {
+			if p.Waits() {
+				a.blocked[p.Stream] = true
+			}
+		}
+		a.at = a.saved.Clone()
+		if a.at.Log == "" {
+			a.at.Log = info.ID
+		}
+		return nil
+	})
+}
+
+// batches returns the batches after a.at, until stop ends or the log fails for
+// good. wait returns that error, once the channel is closed.
+func (a *application) batches(stop context.Context) (out <-chan leat.Batch, wait func() error) {
+	ctx, cancel := context.WithCancel(stop)
+	batches := make(chan leat.Batch)
+	var failed error
+	from := a.at.Clone()
+	go func() {
+		defer close(batches)
+		failed = a.follow(ctx, from, batches)
+	}()
+	return batches, func() error {
+		cancel()
+		for range batches { // until it is closed
+		}
+		return failed
+	}
+}
+
+// follow sends the batches after a checkpoint until stop ends, which is no error, or
+// the log fails for good.
+func (a *application) follow(stop context.Context, from leat.Checkpoint, out chan<- leat.Batch) error {
+	for failures := 0; ; {
+		var failed error
+		for b, err := range leat.Follow(stop, a.log, a.filter, from) {
+			if failed = err; err != nil {
+				break
+			}
+			failures = 0
+			select {
+			case out <- b:
+			case <-stop.Done():
+				return nil
+			}
+			from.Epoch = b.Epoch
+			from.Set(b.Shard, b.Next)
+		}
+		if stop.Err() != nil {
+			return nil
+		}
+		if !passing(failed) {
+			return failed
+		}
+		failures++
+		if err := a.again(stop, "follow the log", failures, failed); err != nil {
+			return nil
+		}
+	}
+}
+
+// insist calls f until it succeeds, fails for good, or stop ends.
+func (a *application) insist(stop context.Context, doing string, f func() error) error {
+	for failures := 1; ; failures++ {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		if fatal(err) || isPermanent(err) {
+			return fmt.Errorf("%s: %w", doing, err)
+		}
+		if stopped := a.again(stop, doing, failures, err); stopped != nil {
+			return stopped
+		}
+	}
+}
+
+// again tells of a failure and waits before the next attempt. It returns the
+// error of stop when that ends.
+func (a *application) again(stop context.Context, doing string, failures int, err error) error {
+	a.failed(err)
+	wait := a.retry.pause(failures)
+	a.logger.Warn("trying again", "application", a.name, "doing", doing, "failures", failures, "wait", wait, "error", err)
+	return pause(stop, wait)
+}
+
+// save moves the stored checkpoint to a.at and parks events.
+func (a *application) save(ctx context.Context, park []Parked) error {
+	if len(park) == 0 && (a.at.Equal(a.saved) || len(a.at.Seqs) == 0) {
+		return nil
+	}
+	err := a.commit(ctx, Step{Name: a.name, From: a.saved, To: a.at, Park: park}, a.store.Save)
+	if err == nil {
+		a.saved = a.at.Clone()
+	}
+	return err
+}
+
+// commit takes a step through do. When it fails, the step may have been taken
+// nevertheless: then it finds the checkpoint where it was to go.
+func (a *application) commit(ctx context.Context, s Step, do func(context.Context, Step) error) error {
+	err := do(ctx, s)
+	if err == nil || s.To.Equal(s.From) || errors.Is(err, leat.ErrFenced) {
+		return err
+	}
+	if at, loadErr := a.store.Checkpoint(ctx, s.Name); loadErr == nil && at.Equal(s.To) {
+		return nil
+	}
+	return err
+}
+
+// parked returns the entry of an event that is parked, behind another when err
+// is nil.
+func parked(r leat.Recorded, err error, attempts int) Parked {
+	p := Parked{
+		Stream: r.Stream, Version: r.Version, Shard: r.Shard, Seq: r.Seq, ID: r.ID, Type: r.Type,
+		Attempts: attempts, At: time.Now().UTC(),
+	}
+	if err != nil {
+		p.Error = err.Error()
+	}
+	return p
+}
+
+func (a *application) tellParked(r leat.Recorded, err error, attempts int) {
+	a.logger.Error("event is parked, and what follows in its stream", "application", a.name,
+		"stream", r.Stream, "version", r.Version, "type", r.Type, "attempts", attempts, "error", err)
+}
+
+// describe names an event in messages.
+func describe(r leat.Recorded) string {
+	return fmt.Sprintf("%s %s, version %d", r.Type, r.Stream, r.Version)
+}
+
+// retryDue lets handle try the parked events that are due, in order. After an
+// event fails its stream waits again. clear is called for a stream when none of
+// its events was left.
+func (a *application) retryDue(stop, work context.Context, handle func(context.Context, leat.Recorded, Parked) error, clear func(stream string) error) error {
+	streams, err := a.store.Due(work, a.name)
+	if err != nil {
+		return err
+	}
+	for _, stream := range streams {
+		events, err := a.store.Parked(work, a.name, stream)
+		if err != nil {
+			return err
+		}
+		left, err := a.retryStream(stop, work, events, handle)
+		if err != nil || stop.Err() != nil {
+			return err
+		}
+		if left {
+			continue
+		}
+		if err := clear(stream); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *application) retryStream(stop, work context.Context, events []Parked, handle func(context.Context, leat.Recorded, Parked) error) (left bool, err error) {
+	for _, p := range events {
+		if !p.Waits() {
+			continue
+		}
+		if stop.Err() != nil {
+			return true, nil
+		}
+		r, err := a.read(work, p)
+		if err == nil {
+			err = handle(work, r, p)
+		}
+		if errors.Is(err, ErrNotParked) {
+			return true, nil // discarded meanwhile; what is left will be due
+		}
+		if fatal(err) {
+			return true, err
+		}
+		if err != nil {
+			a.failed(err)
+			a.logger.Error("parked event failed again", "application", a.name, "stream", p.Stream, "version", p.Version, "error", err)
+			p.Error, p.Attempts, p.At = err.Error(), p.Attempts+1, time.Now().UTC()
+			return true, a.store.Save(work, Step{Name: a.name, Park: []Parked{p}})
+		}
+		a.unparked()
+	}
+	return false, nil
+}
+
+// read returns a parked event from the log.
+func (a *application) read(ctx context.Context, p Parked) (leat.Recorded, error) {
+	for r, err := range a.log.ReadStream(ctx, p.Stream, leat.Range{After: p.Version - 1, Through: p.Version}) {
+		return r, err
+	}
+	return leat.Recorded{}, fmt.Errorf("event %d of stream %q is not in the log", p.Version, p.Stream)
+}
+
+// guarded calls a handler and turns a panic into an error.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = Permanent(fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
+		}
+	}()
+	return f()
+}
+
+// unlessStopped returns err unless stop has ended and so caused it.
+func unlessStopped(stop context.Context, err error) error {
+	if stop.Err() != nil && !fatal(err) {
+		return nil
+	}
+	return err
+}
+
+// fatal reports whether an error ends the App, whoever met it.
+func fatal(err error) bool {
+	return errors.Is(err, leat.ErrClosed) || errors.Is(err, leat.ErrDiverged) || errors.Is(err, leat.ErrFenced)
+}
+
+// passing reports whether following the log may succeed when tried again.
+func passing(err error) bool {
+	for _, lasting := range []error{leat.ErrTrimmed, leat.ErrUnsupported, leat.ErrNotFound, leat.ErrInvalid, leat.ErrDenied, leat.ErrCorrupt} {
+		if errors.Is(err, lasting) {
+			return false
+		}
+	}
+	return !fatal(err)
+}

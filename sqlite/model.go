@@ -1,0 +1,212 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"weak"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/service"
+)
+
+// A Model is a service.ReadModel in a SQLite database, and so also a
+// service.CheckpointStore. It is safe for concurrent use.
+type Model struct {
+	db       *sql.DB
+	writer   chan struct{} // held by who writes; shared by all Models of db
+	prepared prepared
+
+	mu    sync.Mutex
+	ready bool // the tables exist
+}
+
+var _ service.ReadModel[*sql.Tx] = (*Model)(nil)
+
+// ReadModel returns the read model in a database, which is best one that Open
+// has opened. It creates its tables when it first needs them.
+func ReadModel(db *sql.DB) *Model {
+	return &Model{db: db, writer: writerOf(db), prepared: prepared{db: db}}
+}
+
+// writers holds a lock for each database that is in use: those who write queue
+// up for it, where SQLite would let them poll.
+var writers sync.Map // weak.Pointer[sql.DB] to chan struct{}
+
+func writerOf(db *sql.DB) chan struct{} {
+	key := weak.Make(db)
+	lock, known := writers.LoadOrStore(key, make(chan struct{}, 1))
+	if !known {
+		runtime.AddCleanup(db, func(key weak.Pointer[sql.DB]) { writers.Delete(key) }, key)
+	}
+	return lock.(chan struct{})
+}
+
+const tables = `
+create table if not exists leat_application (
+	name  text not null primary key,
+	log   text not null,
+	epoch integer not null
+) without rowid;
+create table if not exists leat_checkpoint (
+	name  text not null,
+	shard text not null,
+	seq   integer not null,
+	primary key (name, shard)
+) without rowid;
+create table if not exists leat_parked (
+	name      text not null,
+	stream    text not null,
+	version   integer not null,
+	shard     text not null,
+	seq       integer not null,
+	id        text not null,
+	type      text not null,
+	error     text not null,
+	attempts  integer not null,
+	at        integer not null,
+	retry     integer not null default 0,
+	discarded integer,
+	reason    text not null default '',
+	primary key (name, stream, version)
+) without rowid;`
+
+// Checkpoint implements service.CheckpointStore.
+func (m *Model) Checkpoint(ctx context.Context, name string) (leat.Checkpoint, error) {
+	var c leat.Checkpoint
+	err := m.transact(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		c, err = stored(ctx, tx, name)
+		return err
+	})
+	if err != nil {
+		return leat.Checkpoint{}, fmt.Errorf("read checkpoint of %q: %w", name, err)
+	}
+	return c, nil
+}
+
+// Save implements service.CheckpointStore.
+func (m *Model) Save(ctx context.Context, s service.Step) error {
+	return m.Commit(ctx, s, func(context.Context, *sql.Tx) error { return nil })
+}
+
+// Commit implements service.ReadModel. The context that f gets makes Exec, Query
+// and QueryRow use prepared statements.
+func (m *Model) Commit(ctx context.Context, s service.Step, f func(ctx context.Context, tx *sql.Tx) error) error {
+	err := m.transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		at, err := stored(ctx, tx, s.Name)
+		if err != nil {
+			return err
+		}
+		if err := s.Check(at); err != nil {
+			return err
+		}
+		if err := f(ctx, tx); err != nil {
+			return err
+		}
+		if err := move(ctx, tx, s.Name, at, s.To); err != nil {
+			return err
+		}
+		if err := park(ctx, tx, s.Name, s.Park); err != nil {
+			return err
+		}
+		return done(ctx, tx, s.Name, s.Done)
+	})
+	if err != nil {
+		return fmt.Errorf("commit step of %q: %w", s.Name, err)
+	}
+	return nil
+}
+
+// transact runs f in a transaction that may write, alone in this process.
+func (m *Model) transact(ctx context.Context, f func(ctx context.Context, tx *sql.Tx) error) error {
+	select {
+	case m.writer <- struct{}{}:
+		defer func() { <-m.writer }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := m.createTables(ctx); err != nil {
+		return err
+	}
+	if err := m.prepared.prepare(ctx); err != nil {
+		return err
+	}
+	tx, err := m.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing, else an error is returned already
+	in := &inTx{tx: tx, prepared: &m.prepared, queries: make(map[string]*sql.Stmt)}
+	if err := f(context.WithValue(ctx, inTxKey{}, in), tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func (m *Model) createTables(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ready {
+		return nil
+	}
+	if _, err := m.db.ExecContext(ctx, tables); err != nil {
+		return fmt.Errorf("create tables: %w", err)
+	}
+	m.ready = true
+	return nil
+}
+
+// stored returns the checkpoint of an application.
+func stored(ctx context.Context, tx *sql.Tx, name string) (c leat.Checkpoint, err error) {
+	var epoch int64
+	err = QueryRow(ctx, tx, "select log, epoch from leat_application where name = ?", name).Scan(&c.Log, &epoch)
+	if noRows(err) {
+		return leat.Checkpoint{}, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	c.Epoch = uint64(epoch)
+	rows, err := Query(ctx, tx, "select shard, seq from leat_checkpoint where name = ?", name)
+	if err != nil {
+		return c, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var shard string
+		var seq int64
+		if err := rows.Scan(&shard, &seq); err != nil {
+			return c, err
+		}
+		c.Set(leat.ShardID(shard), uint64(seq))
+	}
+	return c, rows.Err()
+}
+
+// move writes what differs between two checkpoints.
+func move(ctx context.Context, tx *sql.Tx, name string, from, to leat.Checkpoint) error {
+	if to.IsZero() {
+		return nil
+	}
+	if from.Log != to.Log || from.Epoch != to.Epoch {
+		if _, err := Exec(ctx, tx, `insert into leat_application (name, log, epoch) values (?, ?, ?)
+			on conflict (name) do update set log = excluded.log, epoch = excluded.epoch`, name, to.Log, int64(to.Epoch)); err != nil {
+			return err
+		}
+	}
+	for _, shard := range slices.Sorted(maps.Keys(to.Seqs)) {
+		seq, known := from.Seqs[shard]
+		if known && seq == to.Seqs[shard] {
+			continue
+		}
+		if _, err := Exec(ctx, tx, `insert into leat_checkpoint (name, shard, seq) values (?, ?, ?)
+			on conflict (name, shard) do update set seq = excluded.seq`, name, string(shard), int64(to.Seqs[shard])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
