@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parquet-go/parquet-go/compress/zstd"
+
 	"github.com/leathq/leat"
 )
 
@@ -51,6 +53,7 @@ type Archiver struct {
 	log    leat.Log
 	store  Store
 	config Config
+	codec  zstd.Codec // keeps its encoders for the next segment
 
 	turn    chan struct{} // holds one token: who takes it may use the fields below
 	archive *Archive      // nil before the first pass and after an error
@@ -89,7 +92,7 @@ func NewArchiver(log leat.Log, store Store, c Config) (*Archiver, error) {
 	if c.MaxAge == 0 {
 		c.MaxAge = DefaultMaxAge
 	}
-	a := &Archiver{log: log, store: store, config: c, turn: make(chan struct{}, 1)}
+	a := &Archiver{log: log, store: store, config: c, codec: zstd.Codec{Level: compressionLevel}, turn: make(chan struct{}, 1)}
 	a.turn <- struct{}{}
 	return a, nil
 }
@@ -313,7 +316,7 @@ func (a *Archiver) read(ctx context.Context, shard leat.ShardID, c *chain) error
 			}
 		}
 		if c.pending == nil {
-			c.pending, c.due = newSegmentWriter(), earlier(e.At, time.Now()).Add(a.config.MaxAge)
+			c.pending, c.due = newSegmentWriter(&a.codec), earlier(e.At, time.Now()).Add(a.config.MaxAge)
 		}
 		if err := c.pending.add(e); err != nil {
 			return err

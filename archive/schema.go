@@ -52,12 +52,12 @@ var segmentSchema = parquet.NewSchema("event", parquet.SchemaOf(columns{}))
 
 // The bytes of a segment are determined by its events and this program, so that
 // two archivers make the same object of the same events.
-func segmentOptions() []parquet.WriterOption {
+func segmentOptions(codec *zstd.Codec) []parquet.WriterOption {
 	return []parquet.WriterOption{
 		segmentSchema,
 		parquet.CreatedBy("leat", "1", ""),
 		parquet.KeyValueMetadata("leat.format", "1"),
-		parquet.Compression(&segmentCodec),
+		parquet.Compression(codec),
 		parquet.DataPageVersion(1), // every reader knows it
 		parquet.DataPageStatistics(false),
 		parquet.PageBufferSize(pageBytes),
@@ -69,6 +69,7 @@ func segmentOptions() []parquet.WriterOption {
 	}
 }
 
-const pageBytes = 256 << 10
-
-var segmentCodec = zstd.Codec{Level: zstd.SpeedFastest}
+const (
+	pageBytes        = 256 << 10
+	compressionLevel = zstd.SpeedFastest
+)

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"github.com/leathq/leat"
 )
@@ -35,9 +36,9 @@ type segmentWriter struct {
 	bytes  int // in chunk
 }
 
-func newSegmentWriter() *segmentWriter {
+func newSegmentWriter(codec *zstd.Codec) *segmentWriter {
 	w := &segmentWriter{}
-	w.parquet = parquet.NewWriter(&w.buf, segmentOptions()...)
+	w.parquet = parquet.NewWriter(&w.buf, segmentOptions(codec)...)
 	w.columns = w.parquet.ColumnWriters()
 	return w
 }
