@@ -143,6 +143,9 @@ var manners = []check{
 		r := t.append([]leat.Event{e, t.event("a-1")})
 		r.Versions[0] = 99
 		want := t.kept(r.Shard)
+		for i := range want {
+			want[i] = clone(want[i])
+		}
 		spoil := func(events []leat.Recorded) {
 			for i := range events {
 				for j := range events[i].Data {
@@ -201,7 +204,7 @@ var manners = []check{
 	}},
 	{name: "a closed log says so", prove: func(t *lab) {
 		shard := t.appendTo("a-1", "a-1").Shard
-		waited := make(chan error)
+		waited := make(chan error, 1)
 		go func() {
 			_, err := t.log.ReadShard(t.ctx, shard, 2, leat.ReadOptions{Wait: checkTime})
 			waited <- err

@@ -194,14 +194,16 @@ var reading = []check{
 	}},
 	{name: "waiting ends with an event", prove: func(t *lab) {
 		shard := t.shards()[0].ID
-		seen := make(chan error)
+		seen := make(chan error, 40)
 		go func() { // each append is made while the reader waits, or is about to
 			for after := uint64(0); after < 40; after++ {
 				b, err := t.log.ReadShard(t.ctx, shard, after, leat.ReadOptions{Wait: checkTime})
 				if err == nil && (len(b.Events) != 1 || b.Next != after+1) {
 					err = fmt.Errorf("a reader that waited after %d got %d events and Next %d", after, len(b.Events), b.Next)
 				}
-				seen <- err
+				if seen <- err; err != nil {
+					return
+				}
 			}
 		}()
 		for range 40 {
@@ -211,7 +213,7 @@ var reading = []check{
 	}},
 	{name: "waiting ends with an event that does not match", prove: func(t *lab) {
 		shard := t.shards()[0].ID
-		seen := make(chan error)
+		seen := make(chan error, 1)
 		go func() {
 			b, err := t.log.ReadShard(t.ctx, shard, 0, leat.ReadOptions{Wait: checkTime, Filter: leat.Filter{Types: []string{"absent"}}})
 			if err == nil && (len(b.Events) != 0 || b.Next != 1) {
@@ -224,7 +226,7 @@ var reading = []check{
 	}},
 	{name: "waiting ends with a split", prove: func(t *lab) {
 		for n := range 10 {
-			seen := make(chan error)
+			seen := make(chan error, 1)
 			go func() {
 				b, err := t.log.ReadShard(t.ctx, leat.ShardNumber(n), 0, leat.ReadOptions{Wait: checkTime})
 				if err == nil && !b.Closed {

@@ -36,7 +36,7 @@ type Instance struct {
 
 // TestLog proves, as far as that is possible without pulling a plug, that the
 // logs open creates keep the promises of package leat. Optional capabilities
-// are tested of logs that have them.
+// are tested of logs that have them. It ends with [TestModel].
 func TestLog(t *testing.T, open Open) {
 	for _, p := range promises {
 		t.Run(p.name, func(t *testing.T) {
@@ -45,6 +45,7 @@ func TestLog(t *testing.T, open Open) {
 			}
 		})
 	}
+	t.Run("as the reference", func(t *testing.T) { TestModel(t, open) })
 }
 
 // promises holds all checks, in the order of package leat's comment.
