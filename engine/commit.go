@@ -1,0 +1,275 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/leathq/leat"
+)
+
+// A committer applies operations to the log. It belongs to one goroutine; what
+// it knows of the shards is ahead of what is durable.
+type committer struct {
+	db     *pebble.DB
+	index  *index
+	space  *space
+	clock  func() time.Time
+	behind *atomic.Int64 // nanoseconds by which the clock is behind Recorded.At
+	single bool
+
+	shards []*tail // by number
+	routes []route // open shards, by their first hash key
+
+	batch   *pebble.Batch
+	touched []*tail // those that the group under way changed
+	places  []known // scratch of lookUp
+}
+
+// A tail is where a shard goes on.
+type tail struct {
+	leat.Shard
+	number  uint32
+	lastAt  int64 // of its last event ever, 0 when there was none
+	bell    *bell
+	touched bool
+	current *shardView // as readers will see it once the groups so far are durable
+
+	pending []*entry // events of the group under way that are in no block yet
+	bytes   int      // of the block they make
+}
+
+// An entry is an event on its way into a block.
+type entry struct {
+	known
+	stream, id string
+	raw        []byte // as it stands in the block
+	timed      bool   // it has a Time of its own
+}
+
+type route struct {
+	from leat.HashKey
+	to   *tail
+}
+
+// commit applies groups until the queue is closed, and hands them to the syncer.
+func (l *Log) commit(c *committer, synced chan<- *group) {
+	defer close(synced)
+	for {
+		g := l.queue.take()
+		if g == nil {
+			return
+		}
+		l.build(c, g)
+		synced <- g
+	}
+}
+
+// build applies the operations of a group and hands what they write to the
+// store, which makes it durable in the background.
+func (l *Log) build(c *committer, g *group) {
+	g.errs = make([]error, len(g.ops))
+	if err := l.fuse.err(); err != nil {
+		for i := range g.errs {
+			g.errs[i] = err
+		}
+		g.refused = true
+		return
+	}
+	c.batch = c.db.NewBatchWithSize(g.bytes + g.bytes/2 + 1024)
+	for i, op := range g.ops {
+		g.errs[i] = op.apply(c)
+	}
+	if len(c.touched) == 0 {
+		c.batch.Close()
+		return
+	}
+	for _, t := range c.touched {
+		c.cutBlock(t)
+	}
+	c.index.finish(c.batch)
+	if l.write(func() error { return c.db.ApplyNoSyncWait(c.batch, pebble.Sync) }) == nil {
+		g.batch = c.batch
+	}
+	c.index.applied()
+	g.view, g.changed = c.publish()
+}
+
+// write applies something to the store. When that fails, the fuse has blown.
+func (l *Log) write(apply func() error) (err error) {
+	defer func() {
+		// Pebble panics when it finds its write-ahead log broken, holding a lock
+		// that its Close needs.
+		if p := recover(); p != nil {
+			l.broken.Store(true)
+			err = fmt.Errorf("write-ahead log: %v", p)
+		}
+		if err != nil {
+			l.stop(err)
+		}
+	}()
+	return apply()
+}
+
+// publish returns the view that holds once the group is durable, and the bells
+// to ring then.
+func (c *committer) publish() (*view, []*bell) {
+	v := &view{shards: make([]*shardView, len(c.shards))}
+	bells := make([]*bell, 0, len(c.touched))
+	for i, t := range c.shards {
+		if t.touched || t.current == nil {
+			t.current = &shardView{t.Shard, t.bell}
+		}
+		v.shards[i] = t.current
+	}
+	for _, t := range c.touched {
+		bells = append(bells, t.bell)
+		t.touched = false
+	}
+	clear(c.touched)
+	c.touched = c.touched[:0]
+	return v, bells
+}
+
+// touch notes that the group under way changes a shard.
+func (c *committer) touch(t *tail) {
+	if !t.touched {
+		t.touched = true
+		c.touched = append(c.touched, t)
+	}
+}
+
+// sync waits until groups are durable, one after another, and answers them.
+func (l *Log) sync(groups <-chan *group) {
+	for g := range groups {
+		if g.batch != nil {
+			if err := g.batch.SyncWait(); err != nil {
+				l.stop(fmt.Errorf("sync: %w", err))
+			}
+		}
+		if err := l.fuse.err(); err != nil {
+			for i := 0; i < len(g.errs) && !g.refused; i++ {
+				g.errs[i] = fmt.Errorf("%w: %w", leat.ErrUncertain, err)
+			}
+			close(g.done)
+			continue
+		}
+		if g.batch != nil {
+			l.view.Store(g.view)
+			l.groups.Add(1)
+			for _, b := range g.changed {
+				b.ring()
+			}
+			g.batch.Close()
+		}
+		close(g.done)
+	}
+}
+
+// do hands an operation to the committer and waits for the outcome.
+func (l *Log) do(ctx context.Context, op operation, bytes int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := l.fuse.err(); err != nil {
+		return fmt.Errorf("log in %s: %w", l.dir, err)
+	}
+	g, i, err := l.queue.add(op, bytes)
+	if err != nil {
+		return l.errClosed()
+	}
+	select {
+	case <-g.done:
+		return g.errs[i]
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ctx.Err(), leat.ErrUncertain)
+	}
+}
+
+// record puts the events of one Append at the end of a shard. The versions of
+// their streams have been asked for.
+func (c *committer) record(t *tail, events []entry) {
+	now := c.clock().UnixNano()
+	at := max(now, c.lastAt(t)+1)
+	c.behind.Store(at - now)
+	for i := range events {
+		e := &events[i]
+		e.shard, e.seq, e.at = t.number, t.Head+1, at
+		if !e.timed {
+			e.time = at
+		}
+		c.index.record(e)
+		c.add(t, e, uint32(i))
+		at++
+	}
+}
+
+// add puts an event, of which everything is decided, at the end of a shard:
+// the place-th of its Append.
+func (c *committer) add(t *tail, e *entry, place uint32) {
+	setPlace(e.raw, place, e.version, e.at, e.time)
+	t.Head, t.lastAt = e.seq, e.at
+	c.touch(t)
+	t.pending = append(t.pending, e)
+	t.bytes += len(e.raw)
+	if t.bytes >= blockTarget {
+		c.cutBlock(t)
+	}
+}
+
+// cutBlock writes the pending events of a shard as a block.
+func (c *committer) cutBlock(t *tail) {
+	if len(t.pending) == 0 {
+		return
+	}
+	first := t.pending[0].seq
+	op := c.batch.SetDeferred(blockKeySize, blockHeaderSize+t.bytes)
+	appendBlockKey(op.Key[:0], t.number, t.Head)
+	fillBlock(op.Value, t.number, first, t.pending)
+	_ = op.Finish() // fails only for indexed batches
+	c.index.addBlock(c.batch, t.pending)
+	clear(t.pending)
+	t.pending, t.bytes = t.pending[:0], 0
+}
+
+// lastAt returns the At that the next event of a shard has to exceed.
+func (c *committer) lastAt(t *tail) int64 {
+	last := t.lastAt
+	for _, p := range t.Parents {
+		last = max(last, c.lastAt(c.find(p)))
+	}
+	return last
+}
+
+// find returns a shard, nil when there is none of that ID.
+func (c *committer) find(id leat.ShardID) *tail {
+	for _, t := range c.shards {
+		if t.ID == id {
+			return t
+		}
+	}
+	return nil
+}
+
+// route returns the open shard that owns a hash key.
+func (c *committer) route(key leat.HashKey) *tail {
+	if c.single {
+		return c.shards[0]
+	}
+	i := sort.Search(len(c.routes), func(i int) bool { return c.routes[i].from.Compare(key) > 0 })
+	return c.routes[i-1].to
+}
+
+// setRoutes makes routes after the set of open shards changed.
+func (c *committer) setRoutes() {
+	c.routes = c.routes[:0]
+	for _, t := range c.shards {
+		if !t.Closed {
+			c.routes = append(c.routes, route{t.From, t})
+		}
+	}
+	sort.Slice(c.routes, func(i, j int) bool { return c.routes[i].from.Compare(c.routes[j].from) < 0 })
+}

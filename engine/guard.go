@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// ErrStopped is the error of an Append to a log whose storage failed. Readers
+// go on. Close the log and open it again, once the cause is dealt with.
+var ErrStopped = errors.New("the log has stopped, because its storage failed: close it and open it again")
+
+// A fuse blows once, at the first failure after which nobody knows what is on
+// the disk.
+type fuse struct {
+	cause atomic.Pointer[error]
+}
+
+// blow reports whether err is the first failure.
+func (f *fuse) blow(err error) bool { return f.cause.CompareAndSwap(nil, &err) }
+
+// err returns nil while the fuse is whole, then an ErrStopped.
+func (f *fuse) err() error {
+	if cause := f.cause.Load(); cause != nil {
+		return fmt.Errorf("%w (%w)", ErrStopped, *cause)
+	}
+	return nil
+}
+
+// retryPause holds back what Pebble repeats without end: a flush that failed.
+const retryPause = 50 * time.Millisecond
+
+// refuse returns an error when the fuse has blown.
+func (f *fuse) refuse() error {
+	err := f.err()
+	if err != nil {
+		time.Sleep(retryPause)
+	}
+	return err
+}
+
+// A guardFS stands between Pebble and the file system. Once its fuse has blown
+// it changes nothing any more. Pebble expects its process to end at certain
+// failures and would go on to remove files that are in use if it did not.
+type guardFS struct {
+	vfs.FS
+	*fuse
+}
+
+func (g guardFS) Unwrap() vfs.FS { return g.FS }
+
+func (g guardFS) guard(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return guardFile{f, g.fuse}, nil
+}
+
+func (g guardFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := g.refuse(); err != nil {
+		return nil, err
+	}
+	return g.guard(g.FS.Create(name, c))
+}
+
+func (g guardFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	if err := g.refuse(); err != nil {
+		return nil, err
+	}
+	return g.guard(g.FS.OpenReadWrite(name, c, opts...))
+}
+
+func (g guardFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := g.refuse(); err != nil {
+		return nil, err
+	}
+	return g.guard(g.FS.ReuseForWrite(oldname, newname, c))
+}
+
+func (g guardFS) Link(oldname, newname string) error {
+	if err := g.refuse(); err != nil {
+		return err
+	}
+	return g.FS.Link(oldname, newname)
+}
+
+func (g guardFS) Rename(oldname, newname string) error {
+	if err := g.refuse(); err != nil {
+		return err
+	}
+	return g.FS.Rename(oldname, newname)
+}
+
+func (g guardFS) Remove(name string) error {
+	if err := g.refuse(); err != nil {
+		return err
+	}
+	return g.FS.Remove(name)
+}
+
+func (g guardFS) RemoveAll(name string) error {
+	if err := g.refuse(); err != nil {
+		return err
+	}
+	return g.FS.RemoveAll(name)
+}
+
+type guardFile struct {
+	vfs.File
+	*fuse
+}
+
+func (f guardFile) Write(p []byte) (int, error) {
+	if err := f.refuse(); err != nil {
+		return 0, err
+	}
+	n, err := f.File.Write(p)
+	if vfs.IsNoSpaceError(err) {
+		time.Sleep(retryPause)
+	}
+	return n, err
+}
+
+func (f guardFile) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.refuse(); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(p, off)
+}
+
+// Preallocate reserves less than Pebble asks for, which is as much as a memtable
+// takes: a small log is to be a small directory.
+func (f guardFile) Preallocate(offset, length int64) error {
+	return f.File.Preallocate(offset, min(length, 1<<20))
+}
+
+func (f guardFile) Sync() error {
+	if err := f.refuse(); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+func (f guardFile) SyncData() error {
+	if err := f.refuse(); err != nil {
+		return err
+	}
+	return f.File.SyncData()
+}
+
+func (f guardFile) SyncTo(length int64) (bool, error) {
+	if err := f.refuse(); err != nil {
+		return false, err
+	}
+	return f.File.SyncTo(length)
+}
+
+// A storeLogger takes Pebble's messages. Of Fatalf Pebble expects that it does
+// not return; here it blows the fuse, which makes going on harmless.
+type storeLogger struct {
+	*slog.Logger
+	fuse *fuse
+}
+
+func (l storeLogger) Infof(format string, args ...any) { l.Debug(fmt.Sprintf(format, args...)) }
+
+func (l storeLogger) Errorf(format string, args ...any) { l.Warn(fmt.Sprintf(format, args...)) }
+
+func (l storeLogger) Fatalf(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	if l.fuse.blow(err) {
+		l.Error("storage failed, the log takes no more events", "error", err)
+	}
+}
+
+// listener returns what Pebble tells of its background work.
+func (l storeLogger) listener() *pebble.EventListener {
+	return &pebble.EventListener{
+		BackgroundError: func(err error) { l.Warn("background work of the store failed, it is tried again", "error", err) },
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			l.Error("corrupt data", "file", info.Path, "error", info.Details)
+		},
+		DiskSlow:        func(info pebble.DiskSlowInfo) { l.Warn("slow disk", "path", info.Path, "duration", info.Duration) },
+		WriteStallBegin: func(info pebble.WriteStallBeginInfo) { l.Warn("appends wait for the store", "reason", info.Reason) },
+	}
+}

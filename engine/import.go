@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/leathq/leat"
+)
+
+// maxImportBytes bounds one Import, because it is one write.
+const maxImportBytes = 512 << 20
+
+// Import implements leat.Importer. It takes at most 512 MiB of events at a
+// time.
+func (l *Log) Import(ctx context.Context, shard leat.ShardID, events []leat.Recorded) error {
+	if err := leat.CheckImport(shard, events); err != nil {
+		return err
+	}
+	op := &importOp{log: l, shard: shard, events: make([]entry, len(events)), places: make([]uint32, len(events))}
+	bytes := 0
+	for i := range events {
+		if bytes += events[i].Size() + recordHeaderSize; bytes > maxImportBytes {
+			return &leat.InvalidError{Field: "events", Limit: fmt.Sprintf("at most %d bytes together", maxImportBytes)}
+		}
+		if n := events[i].Seq - events[i].Commit; n > math.MaxUint32 {
+			return misfit(i, "commit", fmt.Sprintf("at most %d below seq", uint32(math.MaxUint32)), events[i].Commit)
+		}
+		op.events[i], op.places[i] = importEntry(&events[i]), uint32(events[i].Seq-events[i].Commit)
+	}
+	return l.do(ctx, op, max(aloneBytes, bytes))
+}
+
+func importEntry(r *leat.Recorded) entry {
+	return entry{
+		stream: r.Stream, id: r.ID, timed: true, raw: appendRecord(nil, &r.Event),
+		known: known{
+			seq: r.Seq, version: r.Version, at: r.At.UnixNano(), time: r.Time.UnixNano(), digest: leat.Digest(&r.Event),
+		},
+	}
+}
+
+type importOp struct {
+	log    *Log
+	shard  leat.ShardID
+	events []entry
+	places []uint32 // of the events in their Appends
+}
+
+func (o *importOp) apply(c *committer) error {
+	t := c.find(o.shard)
+	if t == nil {
+		return o.log.noShard(o.shard)
+	}
+	if len(o.events) == 0 {
+		return nil
+	}
+	if err := c.continues(t, &o.events[0]); err != nil {
+		return err
+	}
+	if err := c.streamsContinue(t, o.events); err != nil {
+		return err
+	}
+	size := 0
+	for i := range o.events {
+		size += len(o.events[i].raw)
+	}
+	if err := c.space.take(size); err != nil {
+		return err
+	}
+	if t.Head == 0 && o.events[0].seq > 1 {
+		t.Oldest = o.events[0].seq
+		if err := c.save(t); err != nil {
+			return err
+		}
+	}
+	for i := range o.events {
+		e := &o.events[i]
+		e.shard = t.number
+		c.index.note(e, e.version)
+		c.add(t, e, o.places[i])
+	}
+	return nil
+}
+
+// continues reports why a first event does not continue a shard.
+func (c *committer) continues(t *tail, first *entry) error {
+	if t.Head > 0 && first.seq != t.Head+1 {
+		return misfit(0, "seq", fmt.Sprintf("%d, the one after the head of %s", t.Head+1, t.ID), first.seq)
+	}
+	for _, p := range t.Parents {
+		if first.seq > t.Head+1 && !c.trimmedWhole(c.find(p)) {
+			return misfit(0, "seq", fmt.Sprintf("1, because the parent %s keeps events", p), first.seq)
+		}
+	}
+	if last := c.lastAt(t); first.at <= last {
+		return misfit(0, "at", "later than "+nanosText(last)+", the last before it", nanosText(first.at))
+	}
+	for _, child := range c.shards {
+		for _, p := range child.Parents {
+			if p == t.ID && child.Head > 0 {
+				return &leat.InvalidError{
+					Field: "shard", Limit: "one whose children hold no events", Got: fmt.Sprintf("%s, a parent of %s", t.ID, child.ID),
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// streamsContinue reports why events do not continue their streams. It asks for
+// the version of each.
+func (c *committer) streamsContinue(t *tail, events []entry) error {
+	startsTrimmed := t.Head == 0 && events[0].seq > 1 || c.startsTrimmed(t)
+	given := make(map[streamID]bool, len(events))
+	versions := make(map[string]uint64)
+	for i := range events {
+		e := &events[i]
+		stored, err := c.index.version(e.stream)
+		if err != nil {
+			return err
+		}
+		version, ok := versions[e.stream]
+		if !ok {
+			version = stored
+		}
+		reused := given[streamID{e.stream, e.id}]
+		if stored > 0 && !reused {
+			if _, reused, err = c.index.find(e.stream, e.id); err != nil {
+				return err
+			}
+		}
+		switch {
+		case reused:
+			return misfit(i, "id", "one that its stream does not have", e.id)
+		case !t.Owns(leat.RouteHash(e.stream)):
+			return misfit(i, "stream", "one whose hash key "+string(t.ID)+" owns", e.stream)
+		case e.version != version+1 && (version > 0 || !startsTrimmed):
+			return misfit(i, "version", fmt.Sprintf("%d, the one after the last of %q", version+1, e.stream), e.version)
+		}
+		given[streamID{e.stream, e.id}] = true
+		versions[e.stream] = e.version
+	}
+	return nil
+}
+
+// startsTrimmed reports whether a shard or one it descends from has lost its
+// beginning.
+func (c *committer) startsTrimmed(t *tail) bool {
+	if t.Oldest > 1 {
+		return true
+	}
+	for _, p := range t.Parents {
+		if c.startsTrimmed(c.find(p)) {
+			return true
+		}
+	}
+	return false
+}
+
+func misfit(i int, field, limit string, got any) error {
+	return &leat.InvalidError{Field: fmt.Sprintf("events[%d].%s", i, field), Limit: limit, Got: fmt.Sprint(got)}
+}
+
+func nanosText(ns int64) string { return fromNanos(ns).Format(time.RFC3339Nano) }

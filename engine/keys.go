@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Keys of the store. docs/format-block.md describes them.
+const (
+	shardPrefix  = 'd'
+	sweptPrefix  = 'w'
+	blockPrefix  = 'b'
+	runPrefix    = 's'
+	headPrefix   = 'h'
+	idPrefix     = 'i'
+	runSeparator = 0xff // occurs in no UTF-8
+
+	formatVersion = "1"
+)
+
+var (
+	formatKey = []byte("mformat")
+	infoKey   = []byte("minfo")
+)
+
+func shardKey(shard uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{shardPrefix}, shard)
+}
+
+func sweptKey(shard uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{sweptPrefix}, shard)
+}
+
+const blockKeySize = 1 + 4 + 8
+
+// appendBlockKey appends the key of the block whose last event has sequence
+// last.
+func appendBlockKey(dst []byte, shard uint32, last uint64) []byte {
+	dst = append(dst, blockPrefix)
+	dst = binary.BigEndian.AppendUint32(dst, shard)
+	return binary.BigEndian.AppendUint64(dst, last)
+}
+
+func blockKey(shard uint32, last uint64) []byte {
+	return appendBlockKey(make([]byte, 0, blockKeySize), shard, last)
+}
+
+// parseBlockKey is the inverse of blockKey.
+func parseBlockKey(key []byte) (shard uint32, last uint64, err error) {
+	if len(key) != blockKeySize || key[0] != blockPrefix {
+		return 0, 0, fmt.Errorf("key %x is not a block's", key)
+	}
+	return binary.BigEndian.Uint32(key[1:]), binary.BigEndian.Uint64(key[5:]), nil
+}
+
+// appendRunKey appends the key of the run of a stream that ends with a version.
+func appendRunKey(dst []byte, stream string, last uint64) []byte {
+	dst = appendRunPrefix(dst, stream)
+	return binary.BigEndian.AppendUint64(dst, last)
+}
+
+// appendRunPrefix appends what all run keys of a stream begin with.
+func appendRunPrefix(dst []byte, stream string) []byte {
+	dst = append(dst, runPrefix)
+	dst = append(dst, stream...)
+	return append(dst, runSeparator)
+}
+
+// runBounds returns the bounds of all run keys of a stream.
+func runBounds(stream string) (lower, upper []byte) {
+	lower = appendRunPrefix(make([]byte, 0, len(stream)+2), stream)
+	upper = appendRunKey(make([]byte, 0, len(stream)+11), stream, 1<<64-1)
+	return lower, append(upper, 0)
+}
+
+// parseRunKey is the inverse of appendRunKey.
+func parseRunKey(key []byte) (stream []byte, last uint64, err error) {
+	end := len(key) - 8
+	if end < 3 || key[0] != runPrefix || key[end-1] != runSeparator {
+		return nil, 0, fmt.Errorf("key %x is not a run's", key)
+	}
+	return key[1 : end-1], binary.BigEndian.Uint64(key[end:]), nil
+}
+
+func appendHeadKey(dst []byte, stream string) []byte {
+	return append(append(dst, headPrefix), stream...)
+}
+
+// appendIDKey appends the key of an event's ID. The ID comes first: IDs made
+// one after the other are often neighbours, whatever their streams.
+func appendIDKey(dst []byte, stream, id string) []byte {
+	dst = append(dst, idPrefix)
+	dst = append(dst, id...)
+	dst = append(dst, stream...)
+	return append(dst, byte(len(id)-1))
+}

@@ -1,0 +1,195 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+
+	"github.com/leathq/leat"
+)
+
+// Log is a log in a directory. It is a [leat.Log], [leat.Trimmer],
+// [leat.Splitter], [leat.Importer] and [leat.Limiter], safe for concurrent use.
+// Make one with Create or Open, and Close it.
+type Log struct {
+	dir   string
+	info  leat.Info
+	o     Options
+	fuse  *fuse
+	store *store
+	queue *queue
+
+	view   atomic.Pointer[view]
+	groups atomic.Uint64 // committed
+	behind atomic.Int64  // see committer.behind
+
+	// closing ends waiting readers. reading is held for reading while the store
+	// is used, so that Close can wait; closed is set under it.
+	closing chan struct{}
+	reading sync.RWMutex
+	closed  bool
+
+	workers  sync.WaitGroup // committer and syncer
+	broken   atomic.Bool    // Pebble panicked and cannot be closed
+	sweeping sync.Mutex     // held by who removes what was trimmed
+}
+
+var _ interface {
+	leat.Log
+	leat.Trimmer
+	leat.Splitter
+	leat.Importer
+	leat.Limiter
+} = (*Log)(nil)
+
+// Create makes a log in a directory, which is made if need be and must be empty
+// otherwise: the error is fs.ErrExist when it is not. A log that Create was
+// interrupted in making does not exist, and Create may be called again.
+func Create(dir string, c leat.Config, o Options) (*Log, error) {
+	o = o.withDefaults()
+	info, shards, err := c.New(o.Clock())
+	if err != nil {
+		return nil, fmt.Errorf("create log in %s: %w", dir, err)
+	}
+	found, err := exists(o.FS, dir)
+	if err == nil && !found {
+		err = makeDir(o.FS, dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create log in %s: %w", dir, err)
+	}
+	f := new(fuse)
+	s, err := openStore(dir, o, f, createStore)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.initialise(info, shards); err != nil {
+		return nil, errors.Join(fmt.Errorf("create log in %s: %w", dir, err), s.close())
+	}
+	return start(dir, s, o, f)
+}
+
+// Open opens the log in a directory. It is leat.ErrNotFound when there is none.
+func Open(dir string, o Options) (*Log, error) {
+	o = o.withDefaults()
+	found, err := exists(o.FS, dir)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	if !found {
+		return nil, fmt.Errorf("open log in %s: %w: the directory holds no log; create one there first", dir, leat.ErrNotFound)
+	}
+	f := new(fuse)
+	s, err := openStore(dir, o, f, writeStore)
+	if err != nil {
+		return nil, err
+	}
+	return start(dir, s, o, f)
+}
+
+// start recovers the log in a store and begins to take appends. It closes the
+// store when it fails.
+func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
+	info, tails, err := s.recover()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.close())
+	}
+	l := &Log{
+		dir: dir, info: info, o: o, fuse: f, store: s,
+		queue: newQueue(), closing: make(chan struct{}),
+	}
+	c := &committer{
+		db: s.DB, index: newIndex(s.DB, o.CacheBytes/8), clock: o.Clock, behind: &l.behind, single: info.Single,
+		space:  &space{fs: o.FS, dir: dir, reserve: o.ReserveBytes},
+		shards: tails,
+	}
+	c.setRoutes()
+	v, _ := c.publish()
+	l.view.Store(v)
+	if err := l.sweepAll(context.Background()); err != nil {
+		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.close())
+	}
+	// One group may wait for its sync while the next is built, and no more:
+	// more would only make groups smaller.
+	synced := make(chan *group, 1)
+	l.workers.Go(func() { l.commit(c, synced) })
+	l.workers.Go(func() { l.sync(synced) })
+	return l, nil
+}
+
+// Close finishes what was handed to Append, ends waiting readers with
+// leat.ErrClosed, and lets others open the directory. When the storage failed
+// while the log was open, it returns that error. Closing twice does nothing.
+func (l *Log) Close() error {
+	l.queue.close()
+	l.workers.Wait()
+	l.reading.Lock()
+	defer l.reading.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	close(l.closing)
+	if l.broken.Load() {
+		return fmt.Errorf("close log in %s: %w", l.dir, l.fuse.err())
+	}
+	err := l.store.close()
+	if stopped := l.fuse.err(); stopped != nil {
+		err = stopped
+	}
+	if err != nil {
+		return fmt.Errorf("close log in %s: %w", l.dir, err)
+	}
+	return nil
+}
+
+// stop takes no more appends, because of a failure of the storage.
+func (l *Log) stop(err error) {
+	if l.fuse.blow(err) {
+		l.o.Logger.Error("storage failed, the log takes no more events", "dir", l.dir, "error", err)
+	}
+}
+
+// read begins the use of the store by a reader. Unless there is an error, call
+// l.reading.RUnlock after it.
+func (l *Log) read(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	l.reading.RLock()
+	if l.closed {
+		l.reading.RUnlock()
+		return l.errClosed()
+	}
+	return nil
+}
+
+func (l *Log) errClosed() error { return fmt.Errorf("log in %s: %w", l.dir, leat.ErrClosed) }
+
+// Info implements leat.Log.
+func (l *Log) Info(ctx context.Context) (leat.Info, error) {
+	if err := l.read(ctx); err != nil {
+		return leat.Info{}, err
+	}
+	defer l.reading.RUnlock()
+	return cloneInfo(l.info), nil
+}
+
+// Shards implements leat.Log.
+func (l *Log) Shards(ctx context.Context) ([]leat.Shard, error) {
+	if err := l.read(ctx); err != nil {
+		return nil, err
+	}
+	defer l.reading.RUnlock()
+	v := l.view.Load()
+	shards := make([]leat.Shard, len(v.shards))
+	for i, s := range v.shards {
+		shards[i] = cloneShard(s.Shard)
+	}
+	return shards, nil
+}
+
+var errExists = fmt.Errorf("there is a log already: %w", fs.ErrExist)

@@ -1,0 +1,226 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/leathq/leat"
+)
+
+// storedInfo is leat.Info as the store holds it.
+type storedInfo struct {
+	ID      string        `json:"id"`
+	Epoch   uint64        `json:"epoch"`
+	Single  bool          `json:"single,omitempty"`
+	Created time.Time     `json:"created"`
+	Ended   []storedEpoch `json:"ended,omitempty"`
+}
+
+type storedEpoch struct {
+	Number uint64                  `json:"number"`
+	Heads  map[leat.ShardID]uint64 `json:"heads"`
+}
+
+// storedShard is what a shard's blocks do not tell.
+type storedShard struct {
+	From    leat.HashKey   `json:"from"`
+	To      leat.HashKey   `json:"to"`
+	Parents []leat.ShardID `json:"parents,omitempty"`
+	Closed  bool           `json:"closed,omitempty"`
+	Oldest  uint64         `json:"oldest"`
+	Head    uint64         `json:"floorhead,omitempty"` // at the last trim
+	At      int64          `json:"floorat,omitempty"`   // of the event at Head
+}
+
+// initialise makes an empty store hold a log without events.
+func (s *store) initialise(info leat.Info, shards []leat.Shard) error {
+	if err := s.mustBeEmpty(); err != nil {
+		return err
+	}
+	b := s.NewBatch()
+	defer b.Close()
+	stored := storedInfo{ID: info.ID, Epoch: info.Epoch, Single: info.Single, Created: info.Created}
+	for _, e := range info.Ended {
+		stored.Ended = append(stored.Ended, storedEpoch(e))
+	}
+	text, err := json.Marshal(stored)
+	if err != nil {
+		return err
+	}
+	set(b, infoKey, text)
+	for i, shard := range shards {
+		t := &tail{Shard: shard, number: uint32(i)}
+		if err := t.save(b); err != nil {
+			return err
+		}
+	}
+	set(b, formatKey, []byte(formatVersion))
+	return s.Apply(b, pebble.Sync)
+}
+
+func (s *store) mustBeEmpty() error {
+	_, closer, err := s.Get(formatKey)
+	if err == nil {
+		return errors.Join(errExists, closer.Close())
+	}
+	if !errors.Is(err, pebble.ErrNotFound) {
+		return corruptOr(err)
+	}
+	it, err := s.NewIter(nil)
+	if err != nil {
+		return corruptOr(err)
+	}
+	defer it.Close()
+	if it.First() {
+		return errForeign
+	}
+	return corruptOr(it.Error())
+}
+
+var errForeign = errors.New("the directory holds a Pebble store that is not a log's")
+
+// save writes what a shard's blocks do not tell.
+func (t *tail) save(b *pebble.Batch) error {
+	text, err := json.Marshal(storedShard{
+		From: t.From, To: t.To, Parents: t.Parents, Closed: t.Closed, Oldest: t.Oldest, Head: t.Head, At: t.lastAt,
+	})
+	if err != nil {
+		return err
+	}
+	set(b, shardKey(t.number), text)
+	return nil
+}
+
+// recover reads what a store holds of a log, and where its shards go on.
+func (s *store) recover() (leat.Info, []*tail, error) {
+	info, err := s.readInfo()
+	if err != nil {
+		return leat.Info{}, nil, err
+	}
+	shards, err := s.readShards()
+	if err != nil {
+		return leat.Info{}, nil, err
+	}
+	for _, t := range shards {
+		if err := s.findEnd(t); err != nil {
+			return leat.Info{}, nil, err
+		}
+	}
+	return info, shards, nil
+}
+
+func (s *store) readInfo() (leat.Info, error) {
+	format, err := s.value(formatKey)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return leat.Info{}, s.notALog()
+	case err != nil:
+		return leat.Info{}, corruptOr(err)
+	case string(format) != formatVersion:
+		return leat.Info{}, fmt.Errorf("its format is version %q, this engine reads version %s: %w", format, formatVersion, leat.ErrUnsupported)
+	}
+	text, err := s.value(infoKey)
+	if err != nil {
+		return leat.Info{}, fmt.Errorf("%w: no description of the log: %w", leat.ErrCorrupt, err)
+	}
+	var stored storedInfo
+	if err := json.Unmarshal(text, &stored); err != nil {
+		return leat.Info{}, fmt.Errorf("%w: description of the log: %w", leat.ErrCorrupt, err)
+	}
+	info := leat.Info{ID: stored.ID, Epoch: stored.Epoch, Single: stored.Single, Created: stored.Created}
+	for _, e := range stored.Ended {
+		info.Ended = append(info.Ended, leat.Epoch(e))
+	}
+	return info, nil
+}
+
+// notALog tells a store in which Create was interrupted from a foreign one.
+func (s *store) notALog() error {
+	if err := s.mustBeEmpty(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: creating it was interrupted; create it again", leat.ErrNotFound)
+}
+
+func (s *store) readShards() ([]*tail, error) {
+	it, err := s.NewIter(&pebble.IterOptions{LowerBound: []byte{shardPrefix}, UpperBound: []byte{shardPrefix + 1}})
+	if err != nil {
+		return nil, corruptOr(err)
+	}
+	defer it.Close()
+	var shards []*tail
+	for it.First(); it.Valid(); it.Next() {
+		n := len(shards)
+		var stored storedShard
+		if !bytes.Equal(it.Key(), shardKey(uint32(n))) {
+			return nil, fmt.Errorf("%w: no description of %s", leat.ErrCorrupt, leat.ShardNumber(n))
+		}
+		if err := json.Unmarshal(it.Value(), &stored); err != nil {
+			return nil, fmt.Errorf("%w: description of %s: %w", leat.ErrCorrupt, leat.ShardNumber(n), err)
+		}
+		shards = append(shards, &tail{
+			Shard: leat.Shard{
+				ID: leat.ShardNumber(n), From: stored.From, To: stored.To, Parents: stored.Parents,
+				Closed: stored.Closed, Oldest: stored.Oldest, Head: stored.Head,
+			},
+			number: uint32(n), lastAt: stored.At, bell: new(bell),
+		})
+	}
+	if err := it.Error(); err != nil {
+		return nil, corruptOr(err)
+	}
+	if len(shards) == 0 {
+		return nil, fmt.Errorf("%w: no shards", leat.ErrCorrupt)
+	}
+	return shards, nil
+}
+
+// findEnd moves a shard to the end of its last block.
+func (s *store) findEnd(t *tail) error {
+	it, err := s.NewIter(&pebble.IterOptions{LowerBound: blockKey(t.number, 0), UpperBound: blockKey(t.number+1, 0)})
+	if err != nil {
+		return corruptOr(err)
+	}
+	defer it.Close()
+	if !it.Last() {
+		return corruptOr(it.Error())
+	}
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return corruptOr(err)
+	}
+	b, err := openBlock(it.Key(), value)
+	for err == nil && b.more() {
+		_, err = b.next()
+	}
+	if err != nil {
+		return err
+	}
+	if b.last >= t.Head {
+		t.Head, t.lastAt = b.last, b.lastAt
+	}
+	return nil
+}
+
+// value returns a copy of a value.
+func (s *store) value(key []byte) ([]byte, error) {
+	v, closer, err := s.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(v), closer.Close()
+}
+
+func cloneInfo(info leat.Info) leat.Info {
+	info.Ended = slices.Clone(info.Ended)
+	for i := range info.Ended {
+		info.Ended[i].Heads = maps.Clone(info.Ended[i].Heads)
+	}
+	return info
+}

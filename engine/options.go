@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/leathq/leat"
+)
+
+// Options of a log. The zero Options are good; every field is optional.
+type Options struct {
+	// FS is the file system; the operating system's when nil.
+	FS vfs.FS
+
+	// Clock tells the time for Recorded.At; time.Now when nil.
+	Clock func() time.Time
+
+	// CacheBytes bounds the cache of what was read from disk; 64 MiB when 0.
+	// Another eighth of it keeps the versions of streams lately written to.
+	CacheBytes int64
+
+	// ReserveBytes is the free space below which Append returns leat.ErrFull.
+	// When 0 it is 256 MiB or a twentieth of the disk, what is less. Negative
+	// turns the check off.
+	ReserveBytes int64
+
+	// Logger is told of what an operator should know; nobody when nil.
+	Logger *slog.Logger
+}
+
+const (
+	defaultCacheBytes   = 64 << 20
+	defaultReserveBytes = 256 << 20
+)
+
+// withDefaults returns o with every documented zero replaced.
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = defaultCacheBytes
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// limits of an Append.
+var limits = leat.Limits{EventBytes: 10 << 20, AppendEvents: 10_000, AppendBytes: 32 << 20}
+
+// Limits implements leat.Limiter: 10 MiB an event, 10,000 events and 32 MiB an
+// Append.
+func (*Log) Limits() leat.Limits { return limits }

@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/leathq/leat"
+)
+
+const (
+	// maxGroupBytes is the size at which a group takes no further operation.
+	maxGroupBytes = 4 << 20
+
+	// aloneBytes is the size from which an operation has a group to itself. It
+	// then finds in the store all that was done before it.
+	aloneBytes = maxGroupBytes
+)
+
+// An operation changes the log. The committer applies one after another; each
+// sees what those before it did. One that returns an error has done nothing.
+type operation interface {
+	apply(c *committer) error
+}
+
+// A group is what becomes durable together.
+type group struct {
+	ops   []operation
+	bytes int
+
+	// Set by the committer.
+	batch   *pebble.Batch // nil when there is nothing to write
+	view    *view         // what readers see once it is durable
+	changed []*bell       // of shards that have something new
+	refused bool          // nothing was tried, errs says why
+
+	// Set when done is closed.
+	errs []error // of ops
+	done chan struct{}
+}
+
+// A queue holds the groups that wait for the committer.
+type queue struct {
+	mu     sync.Mutex
+	more   sync.Cond // a group was added, or the queue closed
+	groups []*group  // the last one still takes operations
+	closed bool
+}
+
+func newQueue() *queue {
+	q := &queue{}
+	q.more.L = &q.mu
+	return q
+}
+
+// add puts an operation that writes about so many bytes into a group and
+// returns the group and its place there.
+func (q *queue) add(op operation, bytes int) (*group, int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, 0, leat.ErrClosed
+	}
+	n := len(q.groups)
+	if n == 0 || q.groups[n-1].bytes >= maxGroupBytes || bytes >= aloneBytes {
+		q.groups = append(q.groups, &group{done: make(chan struct{})})
+		n++
+		q.more.Signal()
+	}
+	g := q.groups[n-1]
+	g.ops = append(g.ops, op)
+	g.bytes += bytes
+	return g, len(g.ops) - 1, nil
+}
+
+// take waits for a group and removes it; nil when the queue is closed and
+// empty.
+func (q *queue) take() *group {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.groups) == 0 {
+		if q.closed {
+			return nil
+		}
+		q.more.Wait()
+	}
+	g := q.groups[0]
+	q.groups[0] = nil
+	q.groups = q.groups[1:]
+	return g
+}
+
+// close refuses further operations. What is queued is still taken.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.more.Signal()
+}

@@ -1,0 +1,65 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/leathq/leat"
+)
+
+const (
+	// Every byte appended is written to the write-ahead log, and flushed before
+	// that is removed, with its index.
+	spacePerByte = 3
+
+	// spaceCheckEvery is how long an answer of the file system is trusted.
+	spaceCheckEvery = 100 * time.Millisecond
+)
+
+// A space refuses what would leave less than a reserve free on the disk. It
+// belongs to the committer.
+type space struct {
+	fs      vfs.FS
+	dir     string
+	reserve int64 // see Options.ReserveBytes
+
+	checked time.Time
+	budget  int64 // bytes that may be written before asking again
+}
+
+// take returns leat.ErrFull when n bytes of events are too many.
+func (s *space) take(n int) error {
+	if s.reserve < 0 {
+		return nil
+	}
+	need := int64(n) * spacePerByte
+	if need > s.budget || time.Since(s.checked) > spaceCheckEvery {
+		if err := s.ask(need); err != nil {
+			return err
+		}
+	}
+	s.budget -= need
+	return nil
+}
+
+func (s *space) ask(need int64) error {
+	s.budget = 0
+	usage, err := s.fs.GetDiskUsage(s.dir)
+	if err != nil {
+		// Memory has no such thing, and not knowing is no reason to refuse.
+		s.checked, s.budget = time.Now(), 1<<62
+		return nil
+	}
+	reserve := s.reserve
+	if reserve == 0 {
+		reserve = min(defaultReserveBytes, int64(usage.TotalBytes/20))
+	}
+	free := int64(min(usage.AvailBytes, 1<<62))
+	if free-need < reserve {
+		return fmt.Errorf("append %d bytes in %s: %w: %d bytes are free, of which %d are a reserve",
+			need/spacePerByte, s.dir, leat.ErrFull, free, reserve)
+	}
+	s.checked, s.budget = time.Now(), free-reserve
+	return nil
+}

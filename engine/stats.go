@@ -1,0 +1,29 @@
+package engine
+
+import "time"
+
+// Stats are a log's figures at one moment.
+type Stats struct {
+	Events      uint64        // kept: the distance from oldest to head, over all shards
+	Groups      uint64        // group commits since the log was opened
+	DiskBytes   uint64        // taken by the log's files
+	MemoryBytes uint64        // of the cache and of what is not yet flushed
+	ClockBehind time.Duration // by which Recorded.At was ahead of the clock at the last Append
+}
+
+// Stats returns the log's figures; those of the store are zero once the log is
+// closed.
+func (l *Log) Stats() Stats {
+	s := Stats{Groups: l.groups.Load(), ClockBehind: time.Duration(l.behind.Load())}
+	for _, shard := range l.view.Load().shards {
+		s.Events += shard.Head + 1 - shard.Oldest
+	}
+	l.reading.RLock()
+	defer l.reading.RUnlock()
+	if !l.closed {
+		m := l.store.Metrics()
+		s.DiskBytes = m.DiskSpaceUsage()
+		s.MemoryBytes = uint64(m.BlockCache.Size) + m.MemTable.Size
+	}
+	return s
+}

@@ -1,0 +1,208 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/leathq/leat"
+)
+
+// A store is the Pebble store of a directory, locked for this process.
+type store struct {
+	*pebble.DB
+	dir  string
+	fs   vfs.FS
+	lock *pebble.Lock
+}
+
+// ownerFile holds the process ID of who has the directory open. It is also how
+// a directory in which Create was interrupted is told from a foreign one.
+const ownerFile = "OWNER"
+
+// openStore opens the Pebble store in a directory that exists. The store is
+// made when there is none and create is set.
+func openStore(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
+	lock, err := lockDir(o.FS, dir)
+	if err != nil {
+		return nil, err
+	}
+	po := pebbleOptions(o, f)
+	po.Lock = lock
+	po.ReadOnly = mode == readStore
+	po.ErrorIfNotExists = mode != createStore
+	db, err := pebble.Open(dir, po)
+	po.Cache.Unref()
+	if err == nil {
+		err = f.err()
+	}
+	if err != nil {
+		err = fmt.Errorf("open the store in %s: %w", dir, corruptOr(err))
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &store{DB: db, dir: dir, fs: o.FS, lock: lock}, nil
+}
+
+type storeMode int
+
+const (
+	writeStore storeMode = iota
+	readStore
+	createStore
+)
+
+// close closes the store and lets others open the directory.
+func (s *store) close() error {
+	err := s.DB.Close()
+	if rmErr := s.fs.Remove(s.fs.PathJoin(s.dir, ownerFile)); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
+		err = errors.Join(err, rmErr)
+	}
+	return errors.Join(err, s.lock.Close())
+}
+
+// pebbleOptions are chosen for what the store holds: blocks that are written
+// once, in order, and read in order, and small index entries that are looked up
+// one by one.
+func pebbleOptions(o Options, f *fuse) *pebble.Options {
+	logger := storeLogger{o.Logger, f}
+	po := &pebble.Options{
+		FS:                 guardFS{o.FS, f},
+		FormatMajorVersion: pebble.FormatNewest,
+		Logger:             logger,
+		EventListener:      logger.listener(),
+		Cache:              pebble.NewCache(o.CacheBytes),
+
+		// Group commits are large and steady. Few, large memtables make few,
+		// large sorted runs; with 64 MiB two flushes fit in half a second of
+		// the fastest appends.
+		MemTableSize:                64 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       64,
+		LBaseMaxBytes:               256 << 20,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+
+		// Data files go to the disk in pieces rather than in one burst that the
+		// syncs of the write-ahead log would have to wait for. The log itself is
+		// synced with every group.
+		BytesPerSync: 1 << 20,
+
+		// Trimmed blocks give their space back without waiting for new appends.
+		FlushDelayDeleteRange: time.Second,
+	}
+	for i := range po.Levels {
+		po.Levels[i].BlockSize = 16 << 10
+		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most IDs asked for are new
+	}
+	po.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+
+	// Blocks are in files of their own, so that sorting the index does not
+	// rewrite them over and over.
+	po.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+		return pebble.ValueSeparationPolicy{
+			Enabled:               true,
+			MinimumSize:           1 << 10,
+			MaxBlobReferenceDepth: 10,
+			RewriteMinimumAge:     time.Minute,
+			TargetGarbageRatio:    0.3,
+		}
+	}
+	return po
+}
+
+// corruptOr wraps what Pebble calls corruption as leat.ErrCorrupt.
+func corruptOr(err error) error {
+	if pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: %w", leat.ErrCorrupt, err)
+	}
+	return err
+}
+
+// lockDir locks a directory that exists for this process.
+func lockDir(fsys vfs.FS, dir string) (*pebble.Lock, error) {
+	lock, err := pebble.LockDirectory(dir, fsys)
+	if err != nil {
+		return nil, fmt.Errorf("open log in %s: it is in use by %s: %w", dir, owner(fsys, dir), err)
+	}
+	if err := writeOwner(fsys, dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), lock.Close())
+	}
+	return lock, nil
+}
+
+func writeOwner(fsys vfs.FS, dir string) error {
+	f, err := fsys.Create(fsys.PathJoin(dir, ownerFile), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, os.Getpid())
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// owner names the process that has a directory open, as well as can be told.
+func owner(fsys vfs.FS, dir string) string {
+	const unknown = "another process"
+	f, err := fsys.Open(fsys.PathJoin(dir, ownerFile))
+	if err != nil {
+		return unknown
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	pid, convErr := strconv.Atoi(strings.TrimSpace(string(text)))
+	switch {
+	case err != nil || convErr != nil:
+		return unknown
+	case pid == os.Getpid():
+		return fmt.Sprintf("this process (PID %d)", pid)
+	}
+	return fmt.Sprintf("the process with PID %d", pid)
+}
+
+// exists reports whether a directory holds a Pebble store.
+func exists(fsys vfs.FS, dir string) (bool, error) {
+	if _, err := fsys.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	desc, err := pebble.Peek(dir, fsys)
+	if err != nil {
+		return false, fmt.Errorf("look into %s: %w", dir, corruptOr(err))
+	}
+	return desc.Exists, nil
+}
+
+// makeDir makes a directory that holds nothing foreign.
+func makeDir(fsys vfs.FS, dir string) error {
+	if err := fsys.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	names, err := fsys.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if name == ownerFile {
+			return nil // an interrupted Create
+		}
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("the directory holds other files, such as %s: %w", names[0], fs.ErrExist)
+	}
+	return syncDir(fsys, fsys.PathDir(dir))
+}
+
+// syncDir makes the entries of a directory durable.
+func syncDir(fsys vfs.FS, dir string) error {
+	d, err := fsys.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

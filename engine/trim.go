@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/leathq/leat"
+)
+
+// Trim implements leat.Trimmer. A shard is trimmed only once its parents keep
+// nothing, so that what is kept of a stream is always its end. When ctx ends
+// while space is being given back, the trim holds all the same; the rest is
+// given back by the next Trim or Open.
+func (l *Log) Trim(ctx context.Context, shard leat.ShardID, below uint64) (uint64, error) {
+	op := &trimOp{log: l, shard: shard, below: below}
+	if err := l.do(ctx, op, aloneBytes); err != nil {
+		return 0, err
+	}
+	if err := l.sweepAll(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, leat.ErrClosed) {
+		return op.oldest, fmt.Errorf("give back the space of %s below %d: %w", shard, op.oldest, err)
+	}
+	return op.oldest, nil
+}
+
+type trimOp struct {
+	log    *Log
+	shard  leat.ShardID
+	below  uint64
+	oldest uint64
+}
+
+func (o *trimOp) apply(c *committer) error {
+	t := c.find(o.shard)
+	if t == nil {
+		return o.log.noShard(o.shard)
+	}
+	if o.below > t.Head+1 {
+		return &leat.InvalidError{
+			Field: "below", Limit: fmt.Sprintf("at most %d, one above the head of %s", t.Head+1, t.ID), Got: fmt.Sprint(o.below),
+		}
+	}
+	o.oldest = t.Oldest
+	if o.below <= t.Oldest {
+		return nil
+	}
+	oldest, err := c.commitOf(t, o.below)
+	if err != nil || oldest == t.Oldest {
+		return err
+	}
+	for _, p := range t.Parents {
+		if !c.trimmedWhole(c.find(p)) {
+			return &leat.InvalidError{
+				Field: "shard", Limit: "one whose parents keep no events", Got: fmt.Sprintf("%s, a child of %s", t.ID, p),
+			}
+		}
+	}
+	if err := c.recordTrim(leat.Trimmed{Shard: t.ID, From: t.Oldest, Oldest: oldest}); err != nil {
+		return err
+	}
+	o.oldest, t.Oldest = oldest, oldest
+	return c.save(t)
+}
+
+// recordTrim records a trim in the system's stream.
+func (c *committer) recordTrim(trimmed leat.Trimmed) error {
+	data, err := json.Marshal(trimmed)
+	if err != nil {
+		return err
+	}
+	e := leat.Event{
+		ID: leat.NewID(), Stream: leat.SystemStream, Type: leat.TypeTrimmed, Source: leat.SystemSource,
+		ContentType: leat.DefaultContentType, Data: data,
+	}
+	op := newAppendOp(leat.RouteHash(e.Stream), []leat.Event{e}, nil)
+	if _, err := c.index.version(e.Stream); err != nil {
+		return err
+	}
+	c.record(c.route(op.key), op.events)
+	return nil
+}
+
+// commitOf returns the first sequence of the Append that holds an event, or the
+// sequence itself when it is still to come. All events must be in the store.
+func (c *committer) commitOf(t *tail, seq uint64) (uint64, error) {
+	if seq > t.Head {
+		return seq, nil
+	}
+	it, err := c.db.NewIter(&pebble.IterOptions{LowerBound: blockKey(t.number, seq), UpperBound: blockKey(t.number+1, 0)})
+	if err != nil {
+		return 0, corruptOr(err)
+	}
+	defer it.Close()
+	if !it.First() {
+		return 0, errors.Join(missing(t.number, seq), it.Error())
+	}
+	b, err := blockAt(it, seq)
+	if err != nil {
+		return 0, corruptOr(err)
+	}
+	r, err := b.next()
+	return r.commit, err
+}
+
+// trimmedWhole reports whether a shard, and all it descends from, keep nothing.
+func (c *committer) trimmedWhole(t *tail) bool {
+	if t.Oldest <= t.Head {
+		return false
+	}
+	for _, p := range t.Parents {
+		if !c.trimmedWhole(c.find(p)) {
+			return false
+		}
+	}
+	return true
+}
