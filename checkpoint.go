@@ -55,6 +55,13 @@ func (c *Checkpoint) Set(shard ShardID, seq uint64) {
 	c.Seqs[shard] = seq
 }
 
+// Advance records that the reader is done with a Batch that Follow yielded. The
+// checkpoint keeps its Log: begin with one that Start made, or set it.
+func (c *Checkpoint) Advance(b Batch) {
+	c.Epoch = b.Epoch
+	c.Set(b.Shard, b.Next)
+}
+
 func (c Checkpoint) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s@%d", c.Log, c.Epoch)
@@ -107,7 +114,8 @@ func (c *Checkpoint) UnmarshalText(text []byte) (err error) {
 
 // Verify returns a [*DivergedError] unless c lies on the history of the log
 // that info and shards describe: a checkpoint of another log, of an epoch to
-// come, beyond what a restore kept of its epoch, or beyond a shard's head.
+// come, beyond what a restore kept of its epoch, or beyond a shard's head. Log
+// and Epoch are not compared when they are empty.
 func (c Checkpoint) Verify(info Info, shards []Shard) error {
 	if c.Log != "" && c.Log != info.ID {
 		return &DivergedError{Reason: fmt.Sprintf("the checkpoint is of log %s, this is log %s", c.Log, info.ID)}
@@ -121,7 +129,7 @@ func (c Checkpoint) Verify(info Info, shards []Shard) error {
 	}
 	for shard, seq := range c.Seqs {
 		for _, ended := range info.Ended {
-			if c.Log != "" && ended.Number >= c.Epoch && seq > ended.Heads[shard] {
+			if c.Epoch > 0 && ended.Number >= c.Epoch && seq > ended.Heads[shard] {
 				return &DivergedError{Reason: fmt.Sprintf(
 					"the checkpoint is at %s=%d of epoch %d, of which the restore that ended epoch %d kept up to %d",
 					shard, seq, c.Epoch, ended.Number, ended.Heads[shard])}

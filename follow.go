@@ -14,7 +14,7 @@ const followWait = 20 * time.Second
 // come, until the loop is left, ctx ends, or the log returns an error, which is
 // then the last pair. Each Batch is of one shard. A shard's batches come in
 // order, those of a child after the last of its parents, those of other shards
-// in between. Checkpoint.Set(b.Shard, b.Next) moves a checkpoint past a Batch.
+// in between. Checkpoint.Advance moves a checkpoint past a Batch.
 //
 // A Batch without events tells that the reader got on without a match, that the
 // shard has nothing to read at the start, or that it is finished.
@@ -70,7 +70,7 @@ type batchOrError struct {
 // start reads the shards that are not yet read and whose parents are finished.
 func (fl *follower) start(ctx context.Context) error {
 	if fl.epoch == 0 {
-		if err := fl.verify(ctx); err != nil {
+		if err := fl.verify(ctx, Batch{}); err != nil {
 			return err
 		}
 	}
@@ -98,8 +98,9 @@ func (fl *follower) parentsFinished(s Shard) bool {
 	return true
 }
 
-// verify checks that from lies on the history of the log as it is now.
-func (fl *follower) verify(ctx context.Context) error {
+// verify checks that from, and a batch that was read, lie on the history of the
+// log as it is now.
+func (fl *follower) verify(ctx context.Context, b Batch) error {
 	info, err := fl.log.Info(ctx)
 	if err != nil {
 		return err
@@ -111,12 +112,17 @@ func (fl *follower) verify(ctx context.Context) error {
 	if err := fl.from.Verify(info, shards); err != nil {
 		return err
 	}
+	read := Checkpoint{Log: info.ID, Epoch: b.Epoch, Seqs: map[ShardID]uint64{b.Shard: b.Next}}
+	if err := read.Verify(info, shards); err != nil {
+		return err
+	}
 	fl.from.Log, fl.from.Epoch, fl.epoch = info.ID, info.Epoch, info.Epoch
 	return nil
 }
 
 // next returns the next batch of any shard. When the log was restored since the
-// last one, what was yielded must still be on its history.
+// last one, or after this one was read, what was yielded and what was read must
+// still be on its history.
 func (fl *follower) next(ctx context.Context) (Batch, error) {
 	select {
 	case <-ctx.Done():
@@ -126,11 +132,12 @@ func (fl *follower) next(ctx context.Context) (Batch, error) {
 			return Batch{}, b.err
 		}
 		if b.Epoch != fl.epoch {
-			if err := fl.verify(ctx); err != nil {
+			if err := fl.verify(ctx, b.Batch); err != nil {
 				return Batch{}, err
 			}
+			b.Epoch = fl.epoch
 		}
-		fl.from.Set(b.Shard, b.Next)
+		fl.from.Advance(b.Batch)
 		return b.Batch, nil
 	}
 }
