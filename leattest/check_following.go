@@ -47,7 +47,7 @@ var following = []check{
 					seen[e.Stream]++
 					count++
 				}
-				from.Set(b.Shard, b.Next)
+				from.Advance(b)
 				if len(b.Events) > 0 {
 					break
 				}
