@@ -1,0 +1,202 @@
+package servicetest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/service"
+)
+
+// Memory is a service.ReadModel that keeps strings by key. It is safe for
+// concurrent use. Make one with NewMemory.
+type Memory struct {
+	turn  chan struct{} // taken by who reads or writes
+	state memory
+}
+
+// A Tx is a transaction of Memory.
+type Tx struct{ data map[string]string }
+
+// Get returns the value of a key, empty when there is none.
+func (tx *Tx) Get(key string) string { return tx.data[key] }
+
+// Set sets the value of a key.
+func (tx *Tx) Set(key, value string) { tx.data[key] = value }
+
+// memory is what a transaction changes, or does not.
+type memory struct {
+	data        map[string]string
+	checkpoints map[string]leat.Checkpoint
+	parked      map[place]entry
+}
+
+type place struct {
+	name, stream string
+	version      uint64
+}
+
+type entry struct {
+	service.Parked
+	retry bool
+}
+
+var _ service.ReadModel[*Tx] = (*Memory)(nil)
+
+// NewMemory returns an empty read model.
+func NewMemory() *Memory {
+	return &Memory{turn: make(chan struct{}, 1), state: memory{
+		data: make(map[string]string), checkpoints: make(map[string]leat.Checkpoint), parked: make(map[place]entry),
+	}}
+}
+
+// Data returns a copy of what is stored.
+func (m *Memory) Data() map[string]string {
+	m.turn <- struct{}{}
+	defer func() { <-m.turn }()
+	return maps.Clone(m.state.data)
+}
+
+// change runs f on a copy of the state, which replaces it when f succeeds.
+func (m *Memory) change(ctx context.Context, f func(s *memory) error) error {
+	select {
+	case m.turn <- struct{}{}:
+		defer func() { <-m.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s := memory{maps.Clone(m.state.data), maps.Clone(m.state.checkpoints), maps.Clone(m.state.parked)}
+	if err := f(&s); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.state = s
+	return nil
+}
+
+// Checkpoint implements service.CheckpointStore.
+func (m *Memory) Checkpoint(ctx context.Context, name string) (c leat.Checkpoint, err error) {
+	err = m.change(ctx, func(s *memory) error {
+		c = s.checkpoints[name].Clone()
+		return nil
+	})
+	return c, err
+}
+
+// Save implements service.CheckpointStore.
+func (m *Memory) Save(ctx context.Context, step service.Step) error {
+	return m.Commit(ctx, step, func(context.Context, *Tx) error { return nil })
+}
+
+// Commit implements service.ReadModel.
+func (m *Memory) Commit(ctx context.Context, step service.Step, f func(ctx context.Context, tx *Tx) error) error {
+	return m.change(ctx, func(s *memory) error {
+		at := s.checkpoints[step.Name].Clone()
+		if err := step.Check(at); err != nil {
+			return err
+		}
+		if err := f(ctx, &Tx{s.data}); err != nil {
+			return err
+		}
+		if !step.To.IsZero() {
+			at.Log, at.Epoch = step.To.Log, step.To.Epoch
+			for shard, seq := range step.To.Seqs {
+				at.Set(shard, seq)
+			}
+			s.checkpoints[step.Name] = at
+		}
+		for _, p := range step.Park {
+			at := place{step.Name, p.Stream, p.Version}
+			if known, ok := s.parked[at]; !ok || known.Waits() {
+				s.parked[at] = entry{Parked: p}
+			}
+		}
+		for _, p := range step.Done {
+			at := place{step.Name, p.Stream, p.Version}
+			if known, ok := s.parked[at]; !ok || !known.Waits() {
+				return fmt.Errorf("event %d of stream %q: %w", p.Version, p.Stream, service.ErrNotParked)
+			}
+			delete(s.parked, at)
+		}
+		return nil
+	})
+}
+
+// Parked implements service.CheckpointStore.
+func (m *Memory) Parked(ctx context.Context, name, stream string) (events []service.Parked, err error) {
+	err = m.change(ctx, func(s *memory) error {
+		for _, e := range s.inOrder(name) {
+			if stream == "" || e.Stream == stream {
+				events = append(events, e.Parked)
+			}
+		}
+		return nil
+	})
+	return events, err
+}
+
+// Due implements service.CheckpointStore.
+func (m *Memory) Due(ctx context.Context, name string) (streams []string, err error) {
+	err = m.change(ctx, func(s *memory) error {
+		first := make(map[string]bool)
+		for _, e := range s.inOrder(name) {
+			if !e.Waits() || first[e.Stream] {
+				continue
+			}
+			first[e.Stream] = true
+			if e.retry || e.Error == "" {
+				streams = append(streams, e.Stream)
+			}
+		}
+		return nil
+	})
+	return streams, err
+}
+
+// Retry implements service.CheckpointStore.
+func (m *Memory) Retry(ctx context.Context, name, stream string) error {
+	return m.change(ctx, func(s *memory) error {
+		for _, e := range s.inOrder(name) {
+			if e.Stream == stream && e.Waits() {
+				e.retry = true
+				s.parked[place{name, stream, e.Version}] = e
+				return nil
+			}
+		}
+		return fmt.Errorf("stream %q: %w", stream, service.ErrNotParked)
+	})
+}
+
+// Discard implements service.CheckpointStore.
+func (m *Memory) Discard(ctx context.Context, name, stream string, version uint64, reason string) error {
+	return m.change(ctx, func(s *memory) error {
+		at := place{name, stream, version}
+		e, ok := s.parked[at]
+		if !ok || !e.Waits() {
+			return fmt.Errorf("event %d of stream %q: %w", version, stream, service.ErrNotParked)
+		}
+		e.Discarded, e.Reason = time.Now().UTC(), reason
+		s.parked[at] = e
+		return nil
+	})
+}
+
+// inOrder returns the entries of an application by stream and version.
+func (s *memory) inOrder(name string) []entry {
+	var events []entry
+	for at, e := range s.parked {
+		if at.name == name {
+			events = append(events, e)
+		}
+	}
+	slices.SortFunc(events, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Version, b.Version))
+	})
+	return events
+}

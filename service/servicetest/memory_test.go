@@ -1,0 +1,23 @@
+package servicetest_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/leathq/leat/service"
+	"github.com/leathq/leat/service/servicetest"
+)
+
+func TestMemory(t *testing.T) {
+	servicetest.TestReadModel(t, func(testing.TB) servicetest.Database[*servicetest.Tx] {
+		m := servicetest.NewMemory()
+		return servicetest.Database[*servicetest.Tx]{
+			Open: func(testing.TB) service.ReadModel[*servicetest.Tx] { return m },
+			Put: func(_ context.Context, tx *servicetest.Tx, key, value string) error {
+				tx.Set(key, value)
+				return nil
+			},
+			Get: func(_ testing.TB, key string) string { return m.Data()[key] },
+		}
+	})
+}
