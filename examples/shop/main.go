@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/pprof"
+	"syscall"
+)
+
+const usage = `Trade a wholesaler's orders on Leat and check that the books agree.
+
+Three services (orders, inventory, billing), each with its own database, meet
+only through the events of one log. The shop drives an order file through them,
+waits until everything is handled, archives the log to Parquet, reads the file
+again by itself, and compares what must have come out with what the services'
+databases say, to the tenth of a penny.
+
+    go run ./examples/shop --once
+          2,000 made-up orders, with all the traits of real ones
+    go run ./examples/shop --once --orders online-retail.csv.gz --data /tmp/shop
+          a file in the layout of the UCI Online Retail data set, and keep
+          everything: kill it whenever you like, and run it again to go on
+    go run ./examples/shop
+          the same, but stay open when the books are done; Ctrl-C closes
+
+Exit status: 0 all checks agree, 1 they do not or something failed, 2 bad usage.
+
+Flags:
+`
+
+// options are what the flags say.
+type options struct {
+	once       bool
+	orders     string
+	seed       uint64
+	count      int
+	data       string
+	cpuprofile string
+
+	given map[string]bool // flags that were set
+}
+
+func main() { os.Exit(start(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// start returns the exit status.
+func start(args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2 // parse has told
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	ok, err := profiled(o.cpuprofile, func() (bool, error) { return run(ctx, o, stdout, stderr) })
+	switch {
+	case err != nil && ctx.Err() != nil:
+		fmt.Fprintln(stderr, "shop: interrupted; with --data the next run goes on from here")
+	case err != nil:
+		fmt.Fprintf(stderr, "shop: %v\n", err)
+	}
+	if !ok {
+		return 1
+	}
+	return 0
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	o := options{given: make(map[string]bool)}
+	f := flag.NewFlagSet("shop", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.BoolVar(&o.once, "once", false, "end when the books are checked; without it the shop stays open")
+	f.StringVar(&o.orders, "orders", "", "order `FILE` to trade, CSV or gzipped CSV: InvoiceNo, StockCode, Description,\nQuantity, InvoiceDate, UnitPrice, CustomerID, Country")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of the made-up orders: the same seed makes the same orders")
+	f.IntVar(&o.count, "count", 2000, "how many orders to make up")
+	f.StringVar(&o.data, "data", "", "`DIR`ectory to keep log, archive and databases in, and to go on from; a temporary\none, removed at the end, when empty")
+	f.StringVar(&o.cpuprofile, "cpuprofile", "", "write a CPU profile to `FILE`, for go tool pprof")
+	f.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		f.PrintDefaults()
+	}
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	f.Visit(func(f *flag.Flag) { o.given[f.Name] = true })
+	err := o.check(f.Args())
+	if err != nil {
+		fmt.Fprintf(stderr, "shop: %v; --help explains\n", err)
+	}
+	return o, err
+}
+
+func (o options) check(rest []string) error {
+	if len(rest) > 0 {
+		return fmt.Errorf("unexpected argument %q: an order file is given as --orders FILE", rest[0])
+	}
+	if o.given["orders"] && (o.given["seed"] || o.given["count"]) {
+		return errors.New("--seed and --count are for made-up orders and do not go with --orders")
+	}
+	return nil
+}
+
+// profiled runs work and profiles it if path is not empty.
+func profiled(path string, work func() (bool, error)) (bool, error) {
+	if path == "" {
+		return work()
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return false, fmt.Errorf("write the CPU profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return false, errors.Join(fmt.Errorf("write the CPU profile: %w", err), f.Close())
+	}
+	ok, err := work()
+	pprof.StopCPUProfile()
+	return ok, errors.Join(err, f.Close())
+}

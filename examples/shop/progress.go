@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// How often progress is shown: on a terminal a line is painted over and over,
+// elsewhere a new line is written now and then.
+const (
+	paintEvery = 100 * time.Millisecond
+	writeEvery = 5 * time.Second
+)
+
+// A progress tells a person how far the phases of a run are.
+type progress struct {
+	out   io.Writer
+	width func() int // columns of the terminal; 0: not a terminal
+}
+
+// newProgress returns a progress that paints if out is a terminal.
+func newProgress(out io.Writer) *progress {
+	file, ok := out.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return &progress{out: out, width: func() int { return 0 }}
+	}
+	return &progress{out: out, width: func() int {
+		columns, _, err := term.GetSize(int(file.Fd()))
+		if err != nil || columns <= 0 {
+			return 80
+		}
+		return columns
+	}}
+}
+
+// A sample is how far a phase is.
+type sample struct {
+	done, total int64
+	unit        string // what is counted, such as "steps"
+	note        string // more to say while it runs
+}
+
+// phase does work and shows meanwhile how far it is. take is called from
+// another goroutine; it is nil where there is nothing to measure.
+func (p *progress) phase(title string, take func() sample, work func() error) error {
+	if take == nil {
+		take = func() sample { return sample{} }
+	}
+	begin := time.Now()
+	tty := p.width() > 0
+	every := writeEvery
+	if tty {
+		every = paintEvery
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+				p.show(running(title, take(), time.Since(begin), tty), tty)
+			}
+		}
+	}()
+	err := work()
+	close(stop)
+	<-stopped
+	if err != nil {
+		p.show(fmt.Sprintf("✗ %s", title), tty)
+	} else {
+		p.show(finished(title, take(), time.Since(begin)), tty)
+	}
+	if tty {
+		fmt.Fprintln(p.out)
+	}
+	return err
+}
+
+// show paints a line over the one before, or writes one where that is not
+// possible.
+func (p *progress) show(line string, over bool) {
+	if !over {
+		fmt.Fprintln(p.out, line)
+		return
+	}
+	fmt.Fprintf(p.out, "\r\x1b[K%s", cut(line, p.width()-1))
+}
+
+// running is the line of a phase that goes on.
+func running(title string, s sample, took time.Duration, bar bool) string {
+	line := fmt.Sprintf("  %-26s", title)
+	if s.total > 0 {
+		share := min(1, float64(s.done)/float64(s.total))
+		if bar {
+			const cells = 24
+			full := int(share * cells)
+			line += strings.Repeat("█", full) + strings.Repeat("░", cells-full) + " "
+		}
+		line += fmt.Sprintf("%3.0f%%  %s of %s %s", share*100, thousands(s.done), thousands(s.total), s.unit)
+	}
+	if s.note != "" {
+		line += "  " + s.note
+	}
+	return fmt.Sprintf("%s  %s", line, clock(took))
+}
+
+// finished is the line of a phase that is done.
+func finished(title string, s sample, took time.Duration) string {
+	line := fmt.Sprintf("✓ %-26s%7s", title, clock(took))
+	if s.done == 0 {
+		return line
+	}
+	return fmt.Sprintf("%s  %s %s, %s/s", line, thousands(s.done), s.unit, thousands(rate(s.done, took)))
+}
+
+func rate(n int64, took time.Duration) int64 {
+	return int64(float64(n) / max(took.Seconds(), 1e-3))
+}
+
+// clock shows a duration as a person reads it: 0.4s, 12.3s, 1m02s.
+func clock(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	d = d.Round(time.Second)
+	return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+}
+
+// thousands writes a number with a comma before each group of three digits.
+func thousands(n int64) string {
+	digits := fmt.Sprint(n)
+	sign := ""
+	if n < 0 {
+		sign, digits = "-", digits[1:]
+	}
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return sign + digits
+}
+
+// cut shortens a line to a number of columns.
+func cut(line string, columns int) string {
+	if utf8.RuneCountInString(line) <= columns || columns < 1 {
+		return line
+	}
+	return string([]rune(line)[:columns-1]) + "…"
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/leathq/leat/archive"
+	"github.com/leathq/leat/examples/shop/check"
+	"github.com/leathq/leat/service"
+)
+
+// A report is what a run comes to.
+type report struct {
+	trade   *trade
+	audit   *audit
+	apps    []service.Status
+	archive archive.Status
+	memory  int64 // bytes, at most; 0 where it is not known
+	checks  []check.Result
+}
+
+func (r *report) ok() bool { return check.OK(r.checks) }
+
+// nothingParked checks that no application gave up on an event.
+func (r *report) nothingParked() check.Result {
+	var parked uint64
+	var who []string
+	for _, a := range r.apps {
+		if a.Parked > a.Unparked {
+			parked += a.Parked - a.Unparked
+			who = append(who, fmt.Sprintf("%s: %s", a.Name, a.LastError))
+		}
+	}
+	return check.Result{
+		Name: "applications: no event parked", Expected: "0 parked", OK: parked == 0,
+		Actual: strings.Join(append([]string{fmt.Sprintf("%d parked", parked)}, who...), "; "),
+	}
+}
+
+// print writes the report: what failed on top.
+func (r *report) print(out io.Writer) {
+	fmt.Fprintf(out, "\n%s\n", r.verdict())
+	for _, c := range r.checks {
+		if !c.OK {
+			fmt.Fprintf(out, "\n  ✗ %s\n      the orders say     %s\n      the services say   %s\n", c.Name, c.Expected, c.Actual)
+		}
+	}
+	r.run(out)
+	r.events(out)
+	r.applications(out)
+	r.agreeing(out)
+}
+
+func (r *report) verdict() string {
+	failed := 0
+	for _, c := range r.checks {
+		if !c.OK {
+			failed++
+		}
+	}
+	if failed > 0 {
+		return fmt.Sprintf("THE BOOKS DO NOT AGREE: %d of %d checks failed.", failed, len(r.checks))
+	}
+	return fmt.Sprintf("The books agree: all %d checks.", len(r.checks))
+}
+
+func (r *report) run(out io.Writer) {
+	t := r.trade
+	new := events(t.end) - t.was
+	source := fmt.Sprintf("made up (--seed %d --count %d)", t.in.Seed, t.in.Count)
+	if t.in.Orders != "" {
+		source = t.in.Orders
+	}
+	data := t.dir
+	if t.temporary {
+		data += " (removed at the end; --data DIR keeps it)"
+	}
+	w := table(out)
+	fmt.Fprintf(w, "\n  orders\t%s: %s rows, %s invoices, %s articles\n", source,
+		thousands(int64(t.plan.Rows)), thousands(int64(len(t.plan.Steps))), thousands(int64(len(t.plan.Catalogue))))
+	if t.was > 0 {
+		fmt.Fprintf(w, "  continued\tthe log held %s events, %s are new\n", thousands(t.was), thousands(new))
+	}
+	fmt.Fprintf(w, "  commands\tgiven in %s: %s invoices/s\n", clock(t.driving), thousands(rate(int64(len(t.plan.Steps)), t.driving)))
+	fmt.Fprintf(w, "  events\thandled in %s: %s events/s recorded\n", clock(t.handling), thousands(rate(new, t.handling)))
+	fmt.Fprintf(w, "  archive\t%s of %s events in %d Parquet segments, %s of %s\n",
+		thousands(events(r.archive.Archived)), thousands(events(t.end)), r.archive.Segments, bytes(r.archive.Bytes), bytes(r.archive.EventBytes))
+	for _, shard := range slices.Sorted(maps.Keys(r.archive.Archived.Seqs)) {
+		fmt.Fprintf(w, "  \t%s 1 to %s\n", shard, thousands(int64(r.archive.Archived.Seqs[shard])))
+	}
+	if r.memory > 0 {
+		fmt.Fprintf(w, "  memory\t%s at most\n", bytes(r.memory))
+	}
+	fmt.Fprintf(w, "  all\t%s\n", clock(time.Since(t.began)))
+	fmt.Fprintf(w, "  data\t%s\n", data)
+	_ = w.Flush()
+}
+
+func (r *report) events(out io.Writer) {
+	types := slices.SortedFunc(maps.Keys(r.audit.types), func(a, b string) int {
+		return cmp.Or(cmp.Compare(r.audit.types[b], r.audit.types[a]), cmp.Compare(a, b))
+	})
+	w := table(out)
+	fmt.Fprintf(w, "\nEvents\n")
+	for _, t := range types {
+		fmt.Fprintf(w, "  %s\t%12s\n", t, thousands(r.audit.types[t]))
+	}
+	fmt.Fprintf(w, "  in %s streams\t%12s\n", thousands(int64(len(r.audit.streams))), thousands(r.audit.read.Load()))
+	_ = w.Flush()
+}
+
+func (r *report) applications(out io.Writer) {
+	const row = "  %s\t%12s\t%10s\t%10s\t%8s\t%8s\t%8s\n"
+	w := table(out)
+	fmt.Fprintf(w, "\nApplications\n")
+	fmt.Fprintf(w, row, "", "handled", "events/s", "most lag", "lag", "retries", "parked")
+	for _, a := range r.apps {
+		handled := int64(a.Handled)
+		fmt.Fprintf(w, row, a.Name, thousands(handled), thousands(rate(handled, r.trade.handling)),
+			thousands(int64(r.trade.shop.mostLag(a.Name))), thousands(int64(a.Lag)), thousands(int64(a.Failures)), thousands(int64(a.Parked)))
+	}
+	_ = w.Flush()
+}
+
+func (r *report) agreeing(out io.Writer) {
+	w := table(out)
+	fmt.Fprintf(w, "\nChecks: what the orders say, and the services' own databases as well\n")
+	for _, c := range r.checks {
+		if c.OK {
+			fmt.Fprintf(w, "  ✓ %s\t%s\n", c.Name, c.Actual)
+		}
+	}
+	_ = w.Flush()
+}
+
+func table(out io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(out, 0, 0, 2, ' ', 0) }
+
+// bytes shows a size as a person reads it.
+func bytes(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.0f KiB", float64(n)/(1<<10))
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/check"
+	"github.com/leathq/leat/examples/shop/retail"
+)
+
+// run trades the orders that o asks for and reports to out; progress goes to
+// told. It returns whether all checks agree.
+func run(ctx context.Context, o options, out, told io.Writer) (ok bool, err error) {
+	in, err := newInput(o)
+	if err != nil {
+		return false, err
+	}
+	p := newProgress(told)
+	var plan *retail.Plan
+	err = p.phase("reading the orders", func() sample { return sample{} }, func() (err error) {
+		plan, err = in.plan()
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	dir, temporary, err := dataDir(o.data)
+	if err != nil {
+		return false, err
+	}
+	if temporary {
+		defer func() {
+			if ok || ctx.Err() != nil {
+				err = errors.Join(err, os.RemoveAll(dir))
+			} else {
+				fmt.Fprintf(told, "what was recorded is kept in %s\n", dir)
+			}
+		}()
+	}
+	if err := in.keep(dir); err != nil {
+		return false, err
+	}
+	t := &trade{in: in, plan: plan, dir: dir, temporary: temporary, progress: p, began: time.Now()}
+	if err := t.open(ctx, func(ctx context.Context) error {
+		if err := t.trade(ctx); err != nil {
+			return err
+		}
+		r, err := t.judge(ctx)
+		if err != nil {
+			return err
+		}
+		ok = r.ok()
+		r.print(out)
+		if o.once {
+			return nil
+		}
+		return t.stay(ctx)
+	}); err != nil {
+		return false, err
+	}
+	return ok, nil
+}
+
+// dataDir returns the directory to keep everything in, made if need be.
+func dataDir(dir string) (path string, temporary bool, err error) {
+	if dir == "" {
+		dir, err = os.MkdirTemp("", "leat-shop-")
+		return dir, true, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", false, fmt.Errorf("make the data directory: %w", err)
+	}
+	return dir, false, nil
+}
+
+// A trade is one run of the shop over a plan.
+type trade struct {
+	in        input
+	plan      *retail.Plan
+	dir       string
+	temporary bool
+	progress  *progress
+	began     time.Time
+
+	shop *shop
+	was  int64           // events in the log when it was opened
+	end  leat.Checkpoint // of the log, once all is handled
+
+	driving, handling time.Duration // how long it took to give all commands, and to handle all
+}
+
+// open opens the shop for work and closes it after.
+func (t *trade) open(ctx context.Context, work func(context.Context) error) error {
+	s, err := openShop(ctx, t.dir)
+	if err != nil {
+		return err
+	}
+	t.shop = s
+	was, err := s.heads(ctx)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	t.was = events(was)
+	return errors.Join(s.run(ctx, work), s.Close())
+}
+
+// trade drives everything in and waits until it is handled and archived.
+func (t *trade) trade(ctx context.Context) error {
+	began := time.Now()
+	d := &driver{shop: t.shop}
+	articles, steps := int64(len(t.plan.Catalogue)), int64(len(t.plan.Steps))
+	err := t.progress.phase("registering the catalogue",
+		func() sample { return sample{done: d.done.Load(), total: articles, unit: "articles"} },
+		func() error {
+			if err := d.register(ctx, t.plan.Catalogue); err != nil {
+				return err
+			}
+			return t.known(ctx)
+		})
+	if err != nil {
+		return err
+	}
+	d = &driver{shop: t.shop}
+	err = t.progress.phase("driving the invoices",
+		func() sample { return sample{done: d.done.Load(), total: steps, unit: "invoices", note: t.note(ctx)} },
+		func() error { return d.drive(ctx, t.plan.Steps) })
+	if err != nil {
+		return err
+	}
+	t.driving = time.Since(began)
+	err = t.progress.phase("catching up",
+		func() sample { return t.settled(ctx) },
+		func() (err error) {
+			t.end, err = t.shop.settle(ctx)
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	t.handling = time.Since(began)
+	return t.progress.phase("archiving the rest", nil, func() error { return t.shop.archiver.Flush(ctx, t.end) })
+}
+
+// known waits until the orders service knows every article.
+func (t *trade) known(ctx context.Context) error {
+	end, err := t.shop.heads(ctx)
+	if err != nil {
+		return err
+	}
+	return t.shop.app.WaitCaughtUp(ctx, end)
+}
+
+// note says how the applications fare.
+func (t *trade) note(ctx context.Context) string {
+	now, err := t.shop.heads(ctx)
+	if err != nil {
+		return ""
+	}
+	lag, who := t.shop.lag()
+	if lag == 0 {
+		return fmt.Sprintf("%s events", thousands(events(now)))
+	}
+	return fmt.Sprintf("%s events, %s lags %s", thousands(events(now)), who, thousands(int64(lag)))
+}
+
+// settled says how many orders have come to a rest.
+func (t *trade) settled(ctx context.Context) sample {
+	c, err := t.shop.orders.Count(ctx)
+	if err != nil {
+		return sample{}
+	}
+	return sample{done: c.Settled, total: c.Placed, unit: "orders", note: t.note(ctx)}
+}
+
+// judge reads the log and the file again and asks the services.
+func (t *trade) judge(ctx context.Context) (*report, error) {
+	a := newAudit("OrderPlaced", "InvoiceIssued", "PaymentCaptured")
+	err := t.progress.phase("auditing the log",
+		func() sample { return sample{done: a.read.Load(), total: events(t.end), unit: "events"} },
+		func() error { return a.readLog(ctx, t.shop.log, t.end) })
+	if err != nil {
+		return nil, err
+	}
+	r := &report{trade: t, audit: a, apps: t.shop.app.Status(), memory: peakMemory()}
+	err = t.progress.phase("reconciling", nil, func() error {
+		expected, err := t.in.expected()
+		if err != nil {
+			return err
+		}
+		actual, err := t.shop.actual(ctx, a)
+		if err != nil {
+			return err
+		}
+		if r.archive, err = t.shop.archiver.Status(ctx); err != nil {
+			return err
+		}
+		r.checks = append(check.Compare(expected, actual), a.results()...)
+		r.checks = append(r.checks, t.archived(r.archive.Archived), r.nothingParked())
+		return nil
+	})
+	return r, err
+}
+
+// archived checks that the archive holds all of the log.
+func (t *trade) archived(to leat.Checkpoint) check.Result {
+	return check.Result{
+		Name: "archive: archived = head", OK: to.Equal(t.end),
+		Expected: fmt.Sprintf("%s events", thousands(events(t.end))),
+		Actual:   fmt.Sprintf("%s events", thousands(events(to))),
+	}
+}
+
+// stay keeps the shop open until ctx ends.
+func (t *trade) stay(ctx context.Context) error {
+	return t.progress.phase("open, Ctrl-C to close", func() sample { return sample{note: t.note(ctx)} }, func() error {
+		<-ctx.Done()
+		return nil
+	})
+}
