@@ -17,7 +17,8 @@ type Options struct {
 	Clock func() time.Time
 
 	// CacheBytes bounds the cache of what was read from disk; 64 MiB when 0.
-	// Another eighth of it keeps the versions of streams lately written to.
+	// Another eighth of it keeps the versions of streams lately written to, and
+	// up to 128 MiB hold what is not yet sorted into files.
 	CacheBytes int64
 
 	// ReserveBytes is the free space below which Append returns leat.ErrFull.

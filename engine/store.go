@@ -68,6 +68,13 @@ func (s *store) close() error {
 	return errors.Join(err, s.lock.Close())
 }
 
+// Events and index entries are in memory, in tables of this size, until they
+// are sorted into files.
+const (
+	memTables     = 4
+	memTableBytes = 32 << 20
+)
+
 // pebbleOptions are chosen for what the store holds: blocks that are written
 // once, in order, and read in order, and small index entries that are looked up
 // one by one.
@@ -78,13 +85,11 @@ func pebbleOptions(o Options, f *fuse) *pebble.Options {
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             logger,
 		EventListener:      logger.listener(),
-		Cache:              pebble.NewCache(o.CacheBytes),
 
-		// Group commits are large and steady. Few, large memtables make few,
-		// large sorted runs; with 64 MiB two flushes fit in half a second of
-		// the fastest appends.
-		MemTableSize:                64 << 20,
-		MemTableStopWritesThreshold: 4,
+		// Pebble takes the memory of memtables out of the cache.
+		Cache:                       pebble.NewCache(o.CacheBytes + memTables*memTableBytes),
+		MemTableSize:                memTableBytes,
+		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               256 << 20,
