@@ -1,0 +1,28 @@
+package leat_test
+
+import (
+	"go/build"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Whoever speaks of events must not have to compile a database: the contract
+// imports the standard library alone, and its suite little more.
+func TestImports(t *testing.T) {
+	for dir, allowed := range map[string][]string{
+		".":        nil,
+		"leattest": {"github.com/leathq/leat", "pgregory.net/rapid"},
+	} {
+		p, err := build.ImportDir(dir, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range p.Imports {
+			first, _, _ := strings.Cut(path, "/")
+			if strings.Contains(first, ".") && !slices.Contains(allowed, path) {
+				t.Errorf("package %s imports %s", p.Name, path)
+			}
+		}
+	}
+}
