@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,7 @@ type Archiver struct {
 	archive *Archive      // nil before the first pass and after an error
 	opened  position      // when archive was opened
 	chains  map[leat.ShardID]*chain
+	file    bytes.Buffer // the segment being cut
 
 	mu  sync.Mutex
 	err error // of the last attempt of Run
@@ -338,11 +340,12 @@ func earlier(at, now time.Time) time.Time {
 // cut archives the pending segment of a shard: the file first, then the manifest
 // that makes it part of the archive.
 func (a *Archiver) cut(ctx context.Context, shard leat.ShardID, c *chain) error {
-	data, desc, err := c.pending.finish()
+	a.file.Reset()
+	desc, err := c.pending.finish(&a.file)
 	if err != nil {
 		return err
 	}
-	if desc.Object, err = a.createSegment(ctx, shard, desc, data); err != nil {
+	if desc.Object, err = a.createSegment(ctx, shard, desc, a.file.Bytes()); err != nil {
 		return err
 	}
 	m := a.next(c, shard, kindSegment)

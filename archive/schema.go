@@ -13,7 +13,7 @@ type columns struct {
 	Shard       string            `parquet:"shard,dict"`
 	Seq         int64             `parquet:"seq,delta"`
 	Commit      int64             `parquet:"commit,delta"`
-	EventID     string            `parquet:"event_id"`
+	EventID     string            `parquet:"event_id,plain"`
 	Stream      string            `parquet:"stream,dict"`
 	Category    string            `parquet:"category,dict"`
 	Version     int64             `parquet:"version,delta"`
@@ -22,8 +22,8 @@ type columns struct {
 	Time        int64             `parquet:"time,timestamp(nanosecond:utc),delta"`
 	At          int64             `parquet:"at,timestamp(nanosecond:utc),delta"`
 	ContentType string            `parquet:"content_type,dict"`
-	Data        []byte            `parquet:"data"`
-	Meta        map[string]string `parquet:"meta" parquet-key:",dict" parquet-value:",dict"`
+	Data        []byte            `parquet:"data,plain"`
+	Meta        map[string]string `parquet:"meta" parquet-key:",dict" parquet-value:",plain"`
 	LeafHash    [32]byte          `parquet:"leaf_hash,uncompressed"`
 }
 
@@ -61,6 +61,7 @@ func segmentOptions(codec *zstd.Codec) []parquet.WriterOption {
 		parquet.DataPageVersion(1), // every reader knows it
 		parquet.DataPageStatistics(false),
 		parquet.PageBufferSize(pageBytes),
+		parquet.WriteBufferSize(0), // it is written to memory
 		parquet.DictionaryMaxBytes(1 << 20),
 		parquet.SkipPageBounds("data"),
 		parquet.SkipPageBounds("meta", "key_value", "key"),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"math"
 	"unsafe"
 
@@ -21,10 +22,10 @@ const (
 	chunkBytes  = 64 << 10
 )
 
-// A segmentWriter makes the Parquet file of one segment in memory. What it has
-// written lies there compressed.
+// A segmentWriter makes the Parquet file of one segment. Until it is finished,
+// what was added lies in memory, compressed.
 type segmentWriter struct {
-	buf     bytes.Buffer
+	out     deferredWriter
 	parquet *parquet.Writer
 	columns []*parquet.ColumnWriter
 	desc    segment // of what was added
@@ -38,7 +39,7 @@ type segmentWriter struct {
 
 func newSegmentWriter(codec *zstd.Codec) *segmentWriter {
 	w := &segmentWriter{}
-	w.parquet = parquet.NewWriter(&w.buf, segmentOptions(codec)...)
+	w.parquet = parquet.NewWriter(&w.out, segmentOptions(codec)...)
 	w.columns = w.parquet.ColumnWriters()
 	return w
 }
@@ -108,18 +109,22 @@ func (w *segmentWriter) flush() error {
 	return nil
 }
 
-// finish returns the file and its description, all but the name. Nothing can be
-// added any more.
-func (w *segmentWriter) finish() ([]byte, segment, error) {
+// A deferredWriter learns where to write when there is something to write: a
+// Parquet file of one row group is written as a whole at the end.
+type deferredWriter struct{ io.Writer }
+
+// finish writes the file into an empty buffer and returns its description, all
+// but the name. Nothing can be added any more.
+func (w *segmentWriter) finish(file *bytes.Buffer) (segment, error) {
+	w.out.Writer = file
 	if err := w.flush(); err != nil {
-		return nil, segment{}, err
+		return segment{}, err
 	}
 	if err := w.parquet.Close(); err != nil {
-		return nil, segment{}, fmt.Errorf("write a segment: %w", err)
+		return segment{}, fmt.Errorf("write a segment: %w", err)
 	}
-	data := w.buf.Bytes()
-	w.desc.Size, w.desc.SHA256 = int64(len(data)), hexSum(data)
-	return data, w.desc, nil
+	w.desc.Size, w.desc.SHA256 = int64(file.Len()), hexSum(file.Bytes())
+	return w.desc, nil
 }
 
 // add counts an event in.

@@ -16,7 +16,7 @@ type Store interface {
 	// Create writes an object, whole and durable when it returns nil. If the
 	// object exists, it stays as it is and the error is [fs.ErrExist]; it is then
 	// durable as well. After any other error the object may or may not exist, but
-	// never in part. A full store is [leat.ErrFull].
+	// never in part. A full store is [leat.ErrFull]. Create does not keep data.
 	Create(ctx context.Context, name string, data []byte) error
 
 	// Get returns the bytes of an object, or [fs.ErrNotExist]. They belong to
