@@ -3,7 +3,7 @@
 // back what is returned, and corrects its stock to what people count.
 //
 // The history of an article is the stream sku-CODE. Orders are answered by a
-// reactor that reads the orders service's events; short stock is answered by
+// reactor that reads the orders service's events; low stock is answered by
 // another that reads inventory's own (reactors.go). What the service tells
 // (queries.go) comes from its own SQLite database (projection.go).
 //

@@ -10,8 +10,8 @@ import (
 	"github.com/leathq/leat/examples/shop/field"
 )
 
-// How a SKU is replenished: when less than ReorderPoint units remain beside
-// what orders wait for, so many are received that Lot units remain.
+// How a SKU is replenished: when less than ReorderPoint units are left beside
+// what orders wait for, so many are received that Lot units are.
 const (
 	ReorderPoint = 48
 	Lot          = 480
@@ -78,10 +78,11 @@ type (
 		Missing int64  `json:"missing"` // that no order before it waits for
 	}
 
-	// Low says that the stock fell below the reorder point.
+	// Low asks for replenishment. It is told once when the stock falls below the
+	// reorder point, and again if that lasts.
 	Low struct {
-		SKU       string `json:"sku"`
-		Available int64  `json:"available"`
+		SKU  string `json:"sku"`
+		Left int64  `json:"left"` // beside what orders wait for: below zero when short
 	}
 
 	// Released puts units that an order gave back into stock.
@@ -117,8 +118,16 @@ type State struct {
 	Available int64     // units in stock that no order has; never below zero
 	Waiting   []Waiting // orders the stock did not suffice for, oldest first
 	Wanted    int64     // units that Waiting waits for
-	Reorder   bool      // the stock was found low or short since it was last replenished
+	Told      bool      // Low was told since the stock was last replenished, or was not low
 }
+
+// left returns the units that remain beside what orders wait for.
+func (s State) left() int64 { return s.Available - s.Wanted }
+
+// low reports whether replenishment has something to do. Then a Low is on its
+// way to it that it has not answered: every decision but registering ends with
+// tellLow.
+func (s State) low() bool { return s.left() < ReorderPoint || len(s.Waiting) > 0 }
 
 // Waiting is an order that waits for units.
 type Waiting struct {
@@ -134,7 +143,7 @@ func evolve(s State, e Event) State {
 		s.Kind = e.Kind
 	case Received:
 		s.Available += e.Units
-		s.Reorder = false
+		s.Told = false
 	case Reserved:
 		s.Available -= e.Units
 		if e.Waited {
@@ -145,9 +154,8 @@ func evolve(s State, e Event) State {
 	case Short:
 		s.Waiting = append(slices.Clip(s.Waiting), Waiting{Order: e.Order, Units: e.Units})
 		s.Wanted += e.Units
-		s.Reorder = true
 	case Low:
-		s.Reorder = true
+		s.Told = true
 	case Released:
 		s.Available += e.Units
 	case Adjusted:
@@ -155,6 +163,7 @@ func evolve(s State, e Event) State {
 			s.Available += e.Units
 		}
 	}
+	s.Told = s.Told && s.low()
 	return s
 }
 
@@ -197,10 +206,10 @@ func (d *decision) reserve(w Waiting) {
 	d.add(Reserved{SKU: d.sku, Order: w.Order, Units: w.Units, Waited: true})
 }
 
-// noteLow tells once that the stock is low. Where orders wait, Short has told.
-func (d *decision) noteLow() {
-	if !d.Reorder && d.Available < ReorderPoint {
-		d.add(Low{SKU: d.sku, Available: d.Available})
+// tellLow asks for replenishment, unless that was done.
+func (d *decision) tellLow() {
+	if !d.Told && d.low() {
+		d.add(Low{SKU: d.sku, Left: d.left()})
 	}
 }
 
@@ -232,24 +241,31 @@ func reserve(sku, order string, units int64) func(State) ([]Event, error) {
 	return decide(sku, "reserve", func(d *decision) {
 		switch {
 		case d.Kind == KindCharge:
+			return
 		case len(d.Waiting) > 0:
 			d.add(Short{SKU: sku, Order: order, Units: units, Missing: units})
 		case d.Available < units:
 			d.add(Short{SKU: sku, Order: order, Units: units, Missing: units - d.Available})
 		default:
 			d.add(Reserved{SKU: sku, Order: order, Units: units})
-			d.noteLow()
 		}
+		d.tellLow()
 	})
 }
 
-// replenish decides whether to buy, and serves those who wait.
+// replenish decides whether to buy, and serves those who wait. It asks to be
+// called again when they are too many for once.
 func replenish(sku string) func(State) ([]Event, error) {
 	return decide(sku, "replenish", func(d *decision) {
-		if left := d.Available - d.Wanted; d.Kind == KindGoods && left < ReorderPoint {
-			d.receive(Lot - left)
+		if d.Kind == KindCharge {
+			return
+		}
+		if d.left() < ReorderPoint {
+			d.receive(Lot - d.left())
 		}
 		d.serve()
+		d.Told = false
+		d.tellLow()
 	})
 }
 
@@ -267,6 +283,7 @@ func release(r Released) func(State) ([]Event, error) {
 		}
 		d.add(r)
 		d.serve()
+		d.tellLow()
 	})
 }
 
@@ -281,7 +298,7 @@ func adjust(a Adjusted) func(State) ([]Event, error) {
 		d.receive(-a.Units - d.Available)
 		d.add(a)
 		d.serve()
-		d.noteLow()
+		d.tellLow()
 	})
 }
 

@@ -9,12 +9,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// How much is under way at once: so many orders, and so many SKUs of each. Every
-// SKU is an append of its own, and those that wait for the disk together share
-// one sync.
+// How much is under way at once: so many orders, and so many SKUs of each, and
+// so many SKUs to replenish. Every SKU is an append of its own, and those that
+// wait for the disk together share one sync. Replenishment has to keep up with
+// the orders, or ever more of them wait.
 const (
-	ordersAtOnce = 16
-	skusAtOnce   = 32
+	ordersAtOnce      = 16
+	skusAtOnce        = 32
+	replenishedAtOnce = 128
 )
 
 // What the service needs of the events of orders.
@@ -57,9 +59,9 @@ func (s *Service) Runners() []service.Runner {
 			React:  service.React(orderTypes, s.answerOrder),
 		},
 		service.Reactor{
-			Name: "inventory/replenishment", Checkpoints: s.model,
-			Filter: leat.Filter{Types: []string{"StockShort", "StockLow"}},
-			React:  service.React(Types, s.answerShortage),
+			Name: "inventory/replenishment", Checkpoints: s.model, Parallel: replenishedAtOnce,
+			Filter: leat.Filter{Types: []string{"StockLow"}},
+			React:  service.React(Types, s.answerLow),
 		},
 		service.Projection[*sql.Tx]{
 			Name: "inventory/stock", Into: s.model,
@@ -102,14 +104,8 @@ func bySKU(lines []demanded) []demanded {
 	return sums
 }
 
-// answerShortage buys what is missing.
-func (s *Service) answerShortage(ctx context.Context, e Event, r leat.Recorded) error {
-	var sku string
-	switch e := e.(type) {
-	case Short:
-		sku = e.SKU
-	case Low:
-		sku = e.SKU
-	}
+// answerLow buys what is missing.
+func (s *Service) answerLow(ctx context.Context, e Event, r leat.Recorded) error {
+	sku := e.(Low).SKU
 	return s.do(ctx, sku, replenish(sku), service.CausedBy(r, "replenish"))
 }
