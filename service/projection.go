@@ -141,19 +141,16 @@ func (p *projectionRun[Tx]) batch(stop, work context.Context, b leat.Batch) erro
 func (p *projectionRun[Tx]) events(stop, work context.Context, events []leat.Recorded) error {
 	for len(events) > 0 {
 		bad, failed, err := p.commitEvents(stop, work, events)
-		switch {
-		case err != nil:
-			return err
-		case failed == nil:
-			return nil
-		case bad > 0:
-			events, err = events[bad:], p.events(stop, work, events[:bad])
-		default:
-			events, err = events[1:], p.single(stop, work, events[0], failed)
-		}
-		if err != nil {
+		if err != nil || failed == nil {
 			return err
 		}
+		if err := p.events(stop, work, events[:bad]); err != nil {
+			return err
+		}
+		if err := p.single(stop, work, events[bad], failed); err != nil {
+			return err
+		}
+		events = events[bad+1:]
 	}
 	return nil
 }
@@ -198,7 +195,8 @@ func (p *projectionRun[Tx]) commitEvents(stop, work context.Context, events []le
 	return bad, failed, err
 }
 
-// single tries an event that failed again, by itself, and parks it in the end.
+// single tries an event that failed again, by itself, and parks it if that does
+// not help.
 func (p *projectionRun[Tx]) single(stop, work context.Context, r leat.Recorded, failed error) error {
 	for attempts := 1; ; attempts++ {
 		if isPermanent(failed) || attempts >= p.retry.Attempts {
