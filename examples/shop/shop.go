@@ -37,7 +37,7 @@ type shop struct {
 
 	close []func() error // what is open, to be closed in reverse
 
-	mu     sync.Mutex
+	mu       sync.Mutex
 	furthest map[string]uint64 // most events that each application lagged behind, by its name
 }
 
