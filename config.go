@@ -64,7 +64,7 @@ func (c Config) New(created time.Time) (Info, []Shard, error) {
 		for _, p := range s.Parents {
 			at := slices.IndexFunc(shards[:i], func(s Shard) bool { return s.ID == p })
 			if at < 0 || !shards[at].Closed {
-				return fail(fmt.Sprintf("shards[%d].parents", i), "closed shards listed before it", string(p))
+				return fail(fmt.Sprintf("shards[%d].parents", i), "closed shards listed before it", brief(string(p)))
 			}
 			parents[p] = true
 		}

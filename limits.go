@@ -198,7 +198,7 @@ func CheckImport(shard ShardID, events []Recorded) error {
 		}
 		switch {
 		case e.Shard != shard:
-			return eventError(i, "shard", "the shard imported into", string(e.Shard))
+			return eventError(i, "shard", "the shard imported into", brief(string(e.Shard)))
 		case e.Seq == 0 || i > 0 && e.Seq != events[i-1].Seq+1:
 			return eventError(i, "seq", "the one after the last, from 1", fmt.Sprint(e.Seq))
 		case e.Commit != commit:

@@ -34,10 +34,10 @@ func (k HashKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (k *HashKey) UnmarshalText(text []byte) error {
 	if len(text) != 32 {
-		return &InvalidError{Field: "hash key", Limit: "32 hexadecimal digits", Got: string(text)}
+		return &InvalidError{Field: "hash key", Limit: "32 hexadecimal digits", Got: brief(string(text))}
 	}
 	if _, err := hex.Decode(k[:], text); err != nil {
-		return &InvalidError{Field: "hash key", Limit: "32 hexadecimal digits", Got: string(text)}
+		return &InvalidError{Field: "hash key", Limit: "32 hexadecimal digits", Got: brief(string(text))}
 	}
 	return nil
 }
