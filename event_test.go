@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func TestMeta(t *testing.T) {
 			t.Error("NewMeta took a key without a value")
 		}
 	}()
-	leat.NewMeta("a")
+	leat.NewMeta(strings.Fields("a 1 b")...)
 }
 
 func TestEventSize(t *testing.T) {

@@ -21,8 +21,7 @@ type restorable struct {
 
 	mu      sync.Mutex
 	current *leattest.Log
-	gone    context.Context // ends when current is restored
-	end     context.CancelFunc
+	gone    chan struct{} // closed when current is restored
 
 	hold map[leat.ShardID]*hold // batches of these shards are held back
 }
@@ -37,9 +36,7 @@ type hold struct {
 func newRestorable(t *testing.T, shards int) *restorable {
 	t.Helper()
 	log := newLog(t, leat.Config{ID: "log", Shards: leat.EvenShards(shards)})
-	r := &restorable{Log: log, current: log, hold: make(map[leat.ShardID]*hold)}
-	r.gone, r.end = context.WithCancel(t.Context())
-	return r
+	return &restorable{Log: log, current: log, gone: make(chan struct{}), hold: make(map[leat.ShardID]*hold)}
 }
 
 func newLog(t *testing.T, c leat.Config) *leattest.Log {
@@ -52,7 +49,7 @@ func newLog(t *testing.T, c leat.Config) *leattest.Log {
 	return log
 }
 
-func (r *restorable) now() (*leattest.Log, context.Context) {
+func (r *restorable) now() (*leattest.Log, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.current, r.gone
@@ -77,11 +74,17 @@ func (r *restorable) ReadShard(ctx context.Context, shard leat.ShardID, after ui
 	for {
 		log, gone := r.now()
 		reading, cancel := context.WithCancel(ctx)
-		stop := context.AfterFunc(gone, cancel)
+		go func() {
+			defer cancel()
+			select {
+			case <-gone:
+			case <-reading.Done():
+			}
+		}()
 		b, err := log.ReadShard(reading, shard, after, o)
-		stop()
+		restored := err != nil && reading.Err() != nil && ctx.Err() == nil
 		cancel()
-		if err != nil && gone.Err() != nil && ctx.Err() == nil {
+		if restored {
 			continue
 		}
 		if h := r.hold[shard]; h != nil {
@@ -119,9 +122,8 @@ func (r *restorable) restore(t *testing.T, keep map[leat.ShardID]uint64) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.end()
-	r.current = log
-	r.gone, r.end = context.WithCancel(t.Context())
+	close(r.gone)
+	r.current, r.gone = log, make(chan struct{})
 }
 
 func appendTo(t *testing.T, log leat.Log, streams ...string) {

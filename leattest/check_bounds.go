@@ -46,7 +46,7 @@ var bounds = []check{
 		} {
 			events := t.events("a-1", "a-1", "a-1")
 			c.change(&events[2])
-			err := t.refused(leat.ErrInvalid, events)
+			err := t.refusal(leat.ErrInvalid, events)
 			invalid := as[*leat.InvalidError](t, err, "append")
 			equal(t, "Field", invalid.Field, "events[2]."+c.field)
 			if !strings.Contains(invalid.Limit, c.limit) {
@@ -57,12 +57,12 @@ var bounds = []check{
 	}},
 	{name: "a condition's stream is bounded", prove: func(t *lab) {
 		for _, name := range []string{"", "\xff", strings.Repeat("n", leat.MaxNameBytes+1)} {
-			err := t.refused(leat.ErrInvalid, t.events("a-1"), leat.ExpectNew("a-1"), leat.ExpectNew(name))
+			err := t.refusal(leat.ErrInvalid, t.events("a-1"), leat.ExpectNew("a-1"), leat.ExpectNew(name))
 			equal(t, "Field", as[*leat.InvalidError](t, err, "append").Field, "conditions[1].stream")
 		}
 	}},
 	{name: "an append has at least one event", prove: func(t *lab) {
-		equal(t, "Field", as[*leat.InvalidError](t, t.refused(leat.ErrInvalid, nil), "append").Field, "events")
+		equal(t, "Field", as[*leat.InvalidError](t, t.refusal(leat.ErrInvalid, nil), "append").Field, "events")
 		t.refused(leat.ErrInvalid, []leat.Event{}, leat.ExpectNew("a-1"))
 	}},
 	{name: "a log takes at least the least limits", prove: func(t *lab) {
@@ -82,7 +82,7 @@ var bounds = []check{
 
 		e.ID, e.Data = "larger", append(e.Data, 0)
 		e.Data = e.Data[:limit+1-(e.Size()-len(e.Data))]
-		err := t.refused(leat.ErrInvalid, []leat.Event{t.event("a-1"), e})
+		err := t.refusal(leat.ErrInvalid, []leat.Event{t.event("a-1"), e})
 		invalid := as[*leat.InvalidError](t, err, "append")
 		equal(t, "Field", invalid.Field, "events[1].size")
 		t.names(invalid, limit)
@@ -94,7 +94,7 @@ var bounds = []check{
 		b := t.readShard(r.Shard, 0, leat.ReadOptions{Limit: 1})
 		equal(t, "Next of a batch with limit 1", b.Next, r.Last)
 
-		invalid := as[*leat.InvalidError](t, t.refused(leat.ErrInvalid, t.events(repeat("a-1", limit+1)...)), "append")
+		invalid := as[*leat.InvalidError](t, t.refusal(leat.ErrInvalid, t.events(repeat("a-1", limit+1)...)), "append")
 		equal(t, "Field", invalid.Field, "events")
 		t.names(invalid, limit)
 	}},
@@ -110,7 +110,7 @@ var bounds = []check{
 			e.Data = make([]byte, size-e.Size()+len(e.Data))
 			events, left = append(events, e), left-e.Size()
 		}
-		invalid := as[*leat.InvalidError](t, t.refused(leat.ErrInvalid, append(t.events("a-1"), events...)), "append")
+		invalid := as[*leat.InvalidError](t, t.refusal(leat.ErrInvalid, append(t.events("a-1"), events...)), "append")
 		equal(t, "Field", invalid.Field, "events")
 		t.names(invalid, limits.AppendBytes)
 

@@ -31,7 +31,7 @@ var conditions = []check{
 				t.append(t.events("{k}written"), c.cond)
 				continue
 			}
-			err := t.refused(leat.ErrConflict, t.events("{k}written"), c.cond)
+			err := t.refusal(leat.ErrConflict, t.events("{k}written"), c.cond)
 			conflict := as[*leat.ConflictError](t, err, "append")
 			equal(t, "Actual", conflict.Actual, c.actual)
 			equal(t, "Condition", conflict.Condition, c.cond)

@@ -88,18 +88,18 @@ var idempotent = []check{
 	{name: "another order is refused", prove: func(t *lab) {
 		events := t.events("{k}a", "{k}b", "{k}a")
 		t.append(events)
-		err := t.refused(leat.ErrIDReused, []leat.Event{events[1], events[0], events[2]})
+		err := t.refusal(leat.ErrIDReused, []leat.Event{events[1], events[0], events[2]})
 		equal(t, "Index", as[*leat.IDReusedError](t, err, "append").Index, 1)
-		err = t.refused(leat.ErrIDReused, []leat.Event{events[1], t.event("{k}c"), events[0]})
+		err = t.refusal(leat.ErrIDReused, []leat.Event{events[1], t.event("{k}c"), events[0]})
 		equal(t, "Index", as[*leat.IDReusedError](t, err, "append").Index, 2)
 	}},
 	{name: "an ID twice in one append is refused", prove: func(t *lab) {
 		events := t.events("{k}a", "{k}a", "{k}a")
 		events[2] = events[0]
-		err := t.refused(leat.ErrIDReused, events)
+		err := t.refusal(leat.ErrIDReused, events)
 		equal(t, "Index", as[*leat.IDReusedError](t, err, "append").Index, 2)
 		t.append(events[:1])
-		err = t.refused(leat.ErrIDReused, events)
+		err = t.refusal(leat.ErrIDReused, events)
 		equal(t, "Index", as[*leat.IDReusedError](t, err, "append").Index, 2)
 	}},
 	{name: "an ID is its stream's", prove: func(t *lab) {
@@ -113,7 +113,7 @@ var idempotent = []check{
 		old := t.events("{k}a", "{k}b")
 		t.append(old)
 		fresh := t.events("{k}a", "{k}c", "{k}b")
-		err := t.refused(leat.ErrPartial, []leat.Event{fresh[0], old[0], fresh[1], old[1], fresh[2]})
+		err := t.refusal(leat.ErrPartial, []leat.Event{fresh[0], old[0], fresh[1], old[1], fresh[2]})
 		partial := as[*leat.PartialError](t, err, "append")
 		equal(t, "Total", partial.Total, 5)
 		if len(partial.Known) != 2 || partial.Known[0] != 1 || partial.Known[1] != 3 {

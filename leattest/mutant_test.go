@@ -221,10 +221,10 @@ func (l lateStream) ReadStream(ctx context.Context, name string, r leat.Range) i
 
 type secretive struct{ *Log }
 
-func (l secretive) Trim(_ context.Context, id leat.ShardID, below uint64) (uint64, error) {
+func (l secretive) Trim(ctx context.Context, id leat.ShardID, below uint64) (uint64, error) {
 	s := l.shard(id)
 	if s == nil || below <= s.Oldest || below > s.Head+1 {
-		return l.Log.Trim(context.Background(), id, below)
+		return l.Log.Trim(ctx, id, below)
 	}
 	s.events = s.events[below-s.Oldest:]
 	s.Oldest = below

@@ -167,7 +167,13 @@ func (t *lab) appendTo(streams ...string) leat.Receipt {
 }
 
 // refused appends events that must be refused with an error that is want.
-func (t *lab) refused(want error, events []leat.Event, conds ...leat.Condition) error {
+func (t *lab) refused(want error, events []leat.Event, conds ...leat.Condition) {
+	t.Helper()
+	_ = t.refusal(want, events, conds...)
+}
+
+// refusal returns the error with which events are refused.
+func (t *lab) refusal(want error, events []leat.Event, conds ...leat.Condition) error {
 	t.Helper()
 	before := t.heads()
 	_, err := t.log.Append(t.ctx, events, conds...)
