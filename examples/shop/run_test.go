@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// asShop makes the test binary be the shop, so that tests can kill it.
+const asShop = "LEAT_TEST_AS_SHOP"
+
+// realFile names an order file to trade in TestOrderFile.
+const realFile = "LEAT_TEST_ORDERS"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asShop) != "" {
+		os.Exit(start(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// shopTest runs the shop in this process and returns its exit status and what it
+// wrote.
+func shopTest(args ...string) (status int, out, told string) {
+	var o, e strings.Builder
+	status = start(args, &o, &e)
+	return status, o.String(), e.String()
+}
+
+func TestGeneratedOrders(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	args := []string{"--once", "--data", data, "--seed", "7", "--count", "300"}
+	status, out, told := shopTest(args...)
+	if status != 0 || !strings.Contains(out, "The books agree") {
+		t.Fatalf("exit status %d\n%s%s", status, told, out)
+	}
+	status, out, told = shopTest(args...)
+	if status != 0 || !strings.Contains(out, " 0 are new") {
+		t.Errorf("a second run on the same data: exit status %d, want 0 and no new events\n%s%s", status, told, out)
+	}
+	status, out, told = shopTest("--once", "--data", data)
+	if status != 0 || !strings.Contains(out, "--seed 7 --count 300") {
+		t.Errorf("a run that names no input: exit status %d, want 0 and the input of the data\n%s%s", status, told, out)
+	}
+}
+
+func TestDataDirectoryKeepsItsInput(t *testing.T) {
+	dir := t.TempDir()
+	file := writeFile(t, "orders.csv", goodRows)
+	if status, out, told := shopTest("--once", "--data", dir, "--orders", file); status != 0 {
+		t.Fatalf("exit status %d\n%s%s", status, told, out)
+	}
+	other := writeFile(t, "other.csv", goodRows+"536370,84029G,WARMER,1,2010-12-01 09:00:00,3.39,13047,France\n")
+	for name, args := range map[string][]string{
+		"another file":  {"--orders", other},
+		"another count": {"--count", "10"},
+		"another seed":  {"--seed", "10"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, _, told := shopTest(append([]string{"--once", "--data", dir}, args...)...)
+			if status != 1 || !strings.Contains(told, "was begun with --orders "+file) {
+				t.Errorf("exit status %d, want 1 and what the directory was begun with\n%s", status, told)
+			}
+		})
+	}
+}
+
+func TestUsage(t *testing.T) {
+	tests := []struct {
+		name   string
+		args   []string
+		status int
+		says   string
+	}{
+		{"help", []string{"--help"}, 0, "go run ./examples/shop --once"},
+		{"unknown flag", []string{"--twice"}, 2, "-twice"},
+		{"argument", []string{"orders.csv"}, 2, "--orders FILE"},
+		{"file and count", []string{"--orders", "x.csv", "--count", "3"}, 2, "--seed and --count"},
+		{"no file", []string{"--once", "--orders", "no-such-file.csv"}, 1, "no-such-file.csv"},
+		{"no orders", []string{"--once", "--count", "0"}, 1, "count must be 1 to"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			status, _, told := shopTest(test.args...)
+			if status != test.status || !strings.Contains(told, test.says) {
+				t.Errorf("exit status %d, want %d and %q in\n%s", status, test.status, test.says, told)
+			}
+		})
+	}
+}
+
+// TestKilledAnywhere kills the shop at random moments, and expects that it goes
+// on from there and comes to the same totals.
+func TestKilledAnywhere(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	data := filepath.Join(t.TempDir(), "data")
+	args := []string{"--once", "--data", data, "--seed", "3", "--count", "1000"}
+
+	for range 6 {
+		shop := command(args...)
+		if err := shop.Start(); err != nil {
+			t.Fatal(err)
+		}
+		killed := time.AfterFunc(time.Duration(rng.IntN(1500))*time.Millisecond, func() { _ = shop.Process.Kill() })
+		ended := shop.Wait() // killed, or done before that
+		killed.Stop()
+		t.Log(ended)
+	}
+	out, err := command(args...).CombinedOutput()
+	if err != nil {
+		t.Errorf("after the kills (seed %d): %v\n%s", seed, err, out)
+	}
+}
+
+// command runs the shop in a process of its own.
+func command(args ...string) *exec.Cmd {
+	c := exec.Command(os.Args[0], args...)
+	c.Env = append(os.Environ(), asShop+"=1")
+	return c
+}
+
+func TestInterruptedDrains(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	ctx, cancel := context.WithCancel(t.Context())
+	o := options{once: true, data: data, seed: 5, count: 300, given: map[string]bool{"count": true, "seed": true}}
+	told := interruptAt("driving", cancel)
+	if ok, err := run(ctx, o, told, told); ok || err == nil {
+		t.Errorf("an interrupted run says %t, %v, want an error", ok, err)
+	}
+	var out strings.Builder
+	if ok, err := run(t.Context(), o, &out, &out); !ok || err != nil {
+		t.Errorf("the run after it says %t, %v\n%s", ok, err, out.String())
+	}
+}
+
+// interruptAt returns a writer that calls interrupt when the progress says that
+// the phase of this name is done.
+func interruptAt(text string, interrupt func()) writerFunc {
+	return func(p []byte) (int, error) {
+		if strings.Contains(string(p), text) {
+			interrupt()
+		}
+		return len(p), nil
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// TestOrderFile trades a whole file, which takes a minute or two for the real
+// one: LEAT_TEST_ORDERS=../../../shared/data/online-retail.csv.gz.
+func TestOrderFile(t *testing.T) {
+	file := os.Getenv(realFile)
+	if file == "" {
+		t.Skipf("set %s to the path of an order file", realFile)
+	}
+	if status, out, told := shopTest("--once", "--orders", file); status != 0 {
+		t.Errorf("exit status %d\n%s%s", status, told, out)
+	}
+}
