@@ -68,6 +68,9 @@ func (l *Log) readShard(ctx context.Context, id leat.ShardID, after uint64, o le
 		matcher: o.Filter.Matcher(),
 		batch:   leat.Batch{Shard: id, Epoch: l.info.Epoch, Next: after, Head: s.Head},
 	}
+	if o.Filter.Equal(leat.Filter{}) || r.all {
+		r.batch.Events = make([]leat.Recorded, 0, min(uint64(o.Limit), s.Head-after))
+	}
 	err := r.run(ctx, l.store.DB)
 	if err != nil {
 		return leat.Batch{}, nil, l.readError(number, after+1, err)
