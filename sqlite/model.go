@@ -78,7 +78,7 @@ create table if not exists leat_parked (
 // Checkpoint implements service.CheckpointStore.
 func (m *Model) Checkpoint(ctx context.Context, name string) (leat.Checkpoint, error) {
 	var c leat.Checkpoint
-	err := m.transact(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		c, err = stored(ctx, tx, name)
 		return err
 	})
@@ -96,7 +96,7 @@ func (m *Model) Save(ctx context.Context, s service.Step) error {
 // Commit implements service.ReadModel. The context that f gets makes Exec, Query
 // and QueryRow use prepared statements.
 func (m *Model) Commit(ctx context.Context, s service.Step, f func(ctx context.Context, tx *sql.Tx) error) error {
-	err := m.transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		at, err := stored(ctx, tx, s.Name)
 		if err != nil {
 			return err
@@ -121,8 +121,10 @@ func (m *Model) Commit(ctx context.Context, s service.Step, f func(ctx context.C
 	return nil
 }
 
-// transact runs f in a transaction that may write, alone in this process.
-func (m *Model) transact(ctx context.Context, f func(ctx context.Context, tx *sql.Tx) error) error {
+// Transact runs f in a transaction of its own, in turn with those of the
+// projections on this database: for what Projection.Then marks as done, and
+// other writes of the service. An error or panic of f rolls it back.
+func (m *Model) Transact(ctx context.Context, f func(ctx context.Context, tx *sql.Tx) error) error {
 	select {
 	case m.writer <- struct{}{}:
 		defer func() { <-m.writer }()
@@ -132,9 +134,7 @@ func (m *Model) transact(ctx context.Context, f func(ctx context.Context, tx *sq
 	if err := m.createTables(ctx); err != nil {
 		return err
 	}
-	if err := m.prepared.prepare(ctx); err != nil {
-		return err
-	}
+	m.prepared.prepare(ctx)
 	tx, err := m.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err

@@ -13,14 +13,6 @@ import (
 )
 
 func TestReadModel(t *testing.T) {
-	open := func(t testing.TB, path string) *sql.DB {
-		db, err := sqlite.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = db.Close() })
-		return db
-	}
 	database := func(reader *sql.DB, open func(testing.TB) service.ReadModel[*sql.Tx]) servicetest.Database[*sql.Tx] {
 		return servicetest.Database[*sql.Tx]{
 			Open: open,
@@ -37,7 +29,7 @@ func TestReadModel(t *testing.T) {
 			},
 		}
 	}
-	create := func(t testing.TB) (path string, db *sql.DB) {
+	createAt := func(t testing.TB) (path string, db *sql.DB) {
 		path = filepath.Join(t.TempDir(), "a ?#%.db")
 		db = open(t, path)
 		if _, err := db.Exec("create table kv (key text primary key, value text)"); err != nil {
@@ -47,19 +39,19 @@ func TestReadModel(t *testing.T) {
 	}
 	t.Run("one connection pool", func(t *testing.T) {
 		servicetest.TestReadModel(t, func(t testing.TB) servicetest.Database[*sql.Tx] {
-			_, db := create(t)
+			_, db := createAt(t)
 			return database(db, func(testing.TB) service.ReadModel[*sql.Tx] { return sqlite.ReadModel(db) })
 		})
 	})
 	t.Run("several processes", func(t *testing.T) {
 		servicetest.TestReadModel(t, func(t testing.TB) servicetest.Database[*sql.Tx] {
-			path, db := create(t)
+			path, db := createAt(t)
 			return database(db, func(t testing.TB) service.ReadModel[*sql.Tx] { return sqlite.ReadModel(open(t, path)) })
 		})
 	})
 	t.Run("a pool of one connection", func(t *testing.T) {
 		servicetest.TestReadModel(t, func(t testing.TB) servicetest.Database[*sql.Tx] {
-			_, db := create(t)
+			_, db := createAt(t)
 			db.SetMaxOpenConns(1)
 			return database(db, func(testing.TB) service.ReadModel[*sql.Tx] { return sqlite.ReadModel(db) })
 		})

@@ -53,7 +53,7 @@ func oneRow(r sql.Result, err error, name, stream string, version uint64) error 
 // Parked implements service.CheckpointStore.
 func (m *Model) Parked(ctx context.Context, name, stream string) ([]service.Parked, error) {
 	var events []service.Parked
-	err := m.transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		rows, err := Query(ctx, tx, `
 			select stream, version, shard, seq, id, type, error, attempts, at, discarded, reason
 			from leat_parked where name = ? and (stream = ? or ? = '') order by stream, version`, name, stream, stream)
@@ -91,7 +91,7 @@ func scanParked(rows *sql.Rows) (p service.Parked, err error) {
 // Due implements service.CheckpointStore.
 func (m *Model) Due(ctx context.Context, name string) ([]string, error) {
 	var streams []string
-	err := m.transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		// SQLite takes the bare columns from the row that has the minimum.
 		rows, err := Query(ctx, tx, `
 			select stream from (
@@ -119,7 +119,7 @@ func (m *Model) Due(ctx context.Context, name string) ([]string, error) {
 
 // Retry implements service.CheckpointStore.
 func (m *Model) Retry(ctx context.Context, name, stream string) error {
-	return m.transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var first sql.NullInt64
 		err := QueryRow(ctx, tx,
 			"select min(version) from leat_parked where name = ? and stream = ? and discarded is null", name, stream).Scan(&first)
@@ -136,7 +136,7 @@ func (m *Model) Retry(ctx context.Context, name, stream string) error {
 
 // Discard implements service.CheckpointStore.
 func (m *Model) Discard(ctx context.Context, name, stream string, version uint64, reason string) error {
-	return m.transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		r, err := Exec(ctx, tx, `
 			update leat_parked set discarded = ?, reason = ?
 			where name = ? and stream = ? and version = ? and discarded is null`,

@@ -60,41 +60,44 @@ type prepared struct {
 	db *sql.DB
 
 	mu      sync.Mutex
-	queries map[string]*sql.Stmt // nil until the next transaction is about to begin
-	wanted  []string             // those that are nil
+	queries map[string]*sql.Stmt
+	wanted  []string // queries that were prepared in a transaction, for it alone
 }
 
 // prepare prepares what was wanted in earlier transactions. It is called outside
-// of one, because preparing takes a connection, and there may be only one.
-func (p *prepared) prepare(ctx context.Context) error {
+// of one, because preparing takes a connection, and there may be only one. What
+// cannot be prepared, as its table is gone again, is left to those who run it.
+func (p *prepared) prepare(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, query := range p.wanted {
+		if _, known := p.queries[query]; known || len(p.queries) == maxStatements {
+			continue
+		}
 		s, err := p.db.PrepareContext(ctx, query)
 		if err != nil {
-			return err
+			continue
+		}
+		if p.queries == nil {
+			p.queries = make(map[string]*sql.Stmt)
 		}
 		p.queries[query] = s
 	}
 	p.wanted = nil
-	return nil
 }
 
-// get returns the statement of a query, nil when it is not prepared yet, and
-// whether it is kept at all.
-func (p *prepared) get(query string) (s *sql.Stmt, kept bool) {
+func (p *prepared) get(query string) *sql.Stmt {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, known := p.queries[query]
-	if !known && len(p.queries) < maxStatements {
-		if p.queries == nil {
-			p.queries = make(map[string]*sql.Stmt)
-		}
-		p.queries[query] = nil
+	return p.queries[query]
+}
+
+func (p *prepared) want(query string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.wanted) < maxStatements {
 		p.wanted = append(p.wanted, query)
-		return nil, true
 	}
-	return s, known
 }
 
 // inTx holds the statements of one transaction. It travels in its context and
@@ -117,17 +120,18 @@ func statement(ctx context.Context, tx *sql.Tx, query string) (*sql.Stmt, error)
 	if s := in.queries[query]; s != nil {
 		return s, nil
 	}
-	s, kept := in.prepared.get(query)
-	if !kept {
-		return nil, nil
-	}
-	if s != nil {
+	s := in.prepared.get(query)
+	switch {
+	case s != nil:
 		s = tx.StmtContext(ctx, s)
-	} else {
+	case len(in.queries) >= maxStatements:
+		return nil, nil
+	default:
 		var err error
 		if s, err = tx.PrepareContext(ctx, query); err != nil {
 			return nil, err
 		}
+		in.prepared.want(query)
 	}
 	in.queries[query] = s
 	return s, nil
