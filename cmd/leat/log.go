@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/engine"
+)
+
+// openedLog is a log that a command has opened and has to close.
+type openedLog interface {
+	leat.Log
+	io.Closer
+}
+
+// logFlag is how commands that work on a log's events name it.
+type logFlag struct {
+	LogURL string `name:"log" env:"LEAT_LOG" required:"" placeholder:"URL" help:"The log: dir:PATH is one log in a directory."`
+}
+
+func (f logFlag) open() (openedLog, error) { return openLog(f.LogURL) }
+
+// with opens the log for the time of do.
+func (f logFlag) with(do func(leat.Log) error) (err error) {
+	log, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := log.Close(); err == nil {
+			err = e
+		}
+	}()
+	return do(log)
+}
+
+func openLog(url string) (openedLog, error) {
+	dir, err := directory(url)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Open(dir, engine.Options{})
+}
+
+// directory returns the path in a dir: URL.
+func directory(url string) (string, error) {
+	path, ok := strings.CutPrefix(url, "dir:")
+	if !ok || path == "" {
+		return "", &leat.InvalidError{Field: "log URL", Limit: "dir:PATH", Got: fmt.Sprintf("%q", url)}
+	}
+	return path, nil
+}
+
+type logCmd struct {
+	Create logCreateCmd `cmd:"" help:"Make a new, empty log."`
+	Show   logShowCmd   `cmd:"" help:"Show what a log is and holds."`
+}
+
+type logCreateCmd struct {
+	URL    string `arg:"" env:"LEAT_LOG" placeholder:"URL" help:"Where: dir:PATH, a directory that is empty or does not exist."`
+	Shards int    `default:"1" help:"Into how many shards to divide the log. They can be split later."`
+	Single bool   `help:"One shard for good: total order over all streams, and appends that write any of them at once."`
+	ID     string `help:"The log's ID, a UUID when left out."`
+}
+
+func (logCreateCmd) Help() string {
+	return `
+A shard is a part of the log with an order of its own; a stream lives in one of them. One shard is plenty for one
+machine. More let a fleet of workers share the reading.
+
+	$ leat log create dir:mylog
+	$ leat log create dir:mylog --shards 4
+`
+}
+
+const mostShards = 1024
+
+func (cmd logCreateCmd) Run(c console) error {
+	dir, err := directory(cmd.URL)
+	if err != nil {
+		return err
+	}
+	if cmd.Shards < 1 || cmd.Shards > mostShards {
+		return &leat.InvalidError{Field: "--shards", Limit: fmt.Sprintf("1 to %d", mostShards), Got: fmt.Sprint(cmd.Shards)}
+	}
+	log, err := engine.Create(dir, leat.Config{ID: cmd.ID, Single: cmd.Single, Shards: leat.EvenShards(cmd.Shards)}, engine.Options{})
+	if err != nil {
+		return err
+	}
+	defer log.Close() //nolint:errcheck // nothing was written since Create made it durable
+	info, err := log.Info(context.Background())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "created log %s in %s\n", info.ID, dir)
+	return nil
+}
+
+type logShowCmd struct {
+	URL  string `arg:"" env:"LEAT_LOG" placeholder:"URL" help:"The log: dir:PATH."`
+	JSON bool   `help:"Print one JSON object."`
+}
+
+func (cmd logShowCmd) Run(ctx context.Context, c console) error {
+	return logFlag{cmd.URL}.with(func(log leat.Log) error {
+		info, err := log.Info(ctx)
+		if err != nil {
+			return err
+		}
+		shards, err := log.Shards(ctx)
+		if err != nil {
+			return err
+		}
+		if cmd.JSON {
+			return json.NewEncoder(c.out).Encode(describe(info, shards))
+		}
+		return printLog(c.out, info, shards)
+	})
+}
+
+// logJSON and shardJSON are the form in which log show prints JSON.
+type logJSON struct {
+	ID      string      `json:"id"`
+	Epoch   uint64      `json:"epoch"`
+	Single  bool        `json:"single"`
+	Created string      `json:"created"`
+	Shards  []shardJSON `json:"shards"`
+}
+
+type shardJSON struct {
+	ID      leat.ShardID   `json:"id"`
+	From    leat.HashKey   `json:"from"`
+	To      leat.HashKey   `json:"to"`
+	Parents []leat.ShardID `json:"parents,omitempty"`
+	Oldest  uint64         `json:"oldest"`
+	Head    uint64         `json:"head"`
+	Closed  bool           `json:"closed,omitempty"`
+}
+
+func describe(info leat.Info, shards []leat.Shard) logJSON {
+	d := logJSON{ID: info.ID, Epoch: info.Epoch, Single: info.Single, Created: info.Created.Format(timeLayout)}
+	for _, s := range shards {
+		d.Shards = append(d.Shards, shardJSON(s))
+	}
+	return d
+}
+
+func printLog(w io.Writer, info leat.Info, shards []leat.Shard) error {
+	var events uint64
+	checkpoint := leat.Checkpoint{Log: info.ID, Epoch: info.Epoch}
+	for _, s := range shards {
+		events += s.Head + 1 - s.Oldest
+		checkpoint.Set(s.ID, s.Head)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "log\t%s\n", info.ID)
+	fmt.Fprintf(t, "epoch\t%d\n", info.Epoch)
+	fmt.Fprintf(t, "created\t%s\n", info.Created.Format(timeLayout))
+	fmt.Fprintf(t, "events\t%d\n", events)
+	fmt.Fprintf(t, "head\t%s\n", checkpoint)
+	if info.Single {
+		fmt.Fprintf(t, "single\tone shard for good\n")
+	}
+	fmt.Fprintf(t, "\nSHARD\tFROM\tTO\tOLDEST\tHEAD\tSTATE\n")
+	for _, s := range shards {
+		state := "open"
+		if s.Closed {
+			state = "closed"
+		}
+		for _, p := range s.Parents {
+			state += ", continues " + string(p)
+		}
+		fmt.Fprintf(t, "%s\t%s…\t%s…\t%d\t%d\t%s\n", s.ID, s.From.String()[:8], s.To.String()[:8], s.Oldest, s.Head, state)
+	}
+	return t.Flush()
+}
