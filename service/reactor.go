@@ -184,7 +184,7 @@ func (r *reactorRun) read(b leat.Batch) {
 	for _, e := range b.Events {
 		if r.blocked[e.Stream] {
 			r.park = append(r.park, parked(e, nil, 0))
-			r.count(1, 0, 0, 1)
+			r.count(0, 0, 0, 1)
 			continue
 		}
 		t := &task{Recorded: e}

@@ -235,6 +235,7 @@ func TestReactorRetriesParksAndResumesInOrder(t *testing.T) {
 		app = start(t, log, w.reactor(2)) // a restart knows what is blocked
 		fill(t, log, "a-1")
 		app.caughtUp()
+		want(t, "status", counts(app.status()), "seen 1 handled 0 skipped 0 parked 1 unparked 0 failures 0")
 		time.Sleep(2 * time.Second)
 		want(t, "a-1", w.of("a-1"), "1")
 		ok(t, w.checked.Retry(ctx, "w", "a-1"))
