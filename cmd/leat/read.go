@@ -175,7 +175,7 @@ func (cmd followCmd) Run(ctx context.Context, c console) error {
 			if err := p.flush(); err != nil {
 				return err
 			}
-			at.Set(b.Shard, b.Next)
+			at.Advance(b)
 		}
 		return nil
 	})
