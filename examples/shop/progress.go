@@ -42,8 +42,14 @@ func newProgress(out io.Writer) *progress {
 // A sample is how far a phase is.
 type sample struct {
 	done, total int64
-	unit        string // what is counted, such as "steps"
+	unit        string // what is counted, such as "invoices"
 	note        string // more to say while it runs
+}
+
+// since returns how many were done after an earlier sample, in all and a second.
+func (s sample) since(first sample, took time.Duration) (n, rate int64) {
+	n = s.done - first.done
+	return n, perSecond(n, took)
 }
 
 // phase does work and shows meanwhile how far it is. take is called from
@@ -52,7 +58,7 @@ func (p *progress) phase(title string, take func() sample, work func() error) er
 	if take == nil {
 		take = func() sample { return sample{} }
 	}
-	begin := time.Now()
+	begin, first := time.Now(), take()
 	tty := p.width() > 0
 	every := writeEvery
 	if tty {
@@ -68,7 +74,7 @@ func (p *progress) phase(title string, take func() sample, work func() error) er
 			case <-stop:
 				return
 			case <-ticker.C:
-				p.show(running(title, take(), time.Since(begin), tty), tty)
+				p.show(running(title, first, take(), time.Since(begin), tty), tty)
 			}
 		}
 	}()
@@ -78,7 +84,7 @@ func (p *progress) phase(title string, take func() sample, work func() error) er
 	if err != nil {
 		p.show(fmt.Sprintf("✗ %s", title), tty)
 	} else {
-		p.show(finished(title, take(), time.Since(begin)), tty)
+		p.show(finished(title, first, take(), time.Since(begin)), tty)
 	}
 	if tty {
 		fmt.Fprintln(p.out)
@@ -96,34 +102,37 @@ func (p *progress) show(line string, over bool) {
 	fmt.Fprintf(p.out, "\r\x1b[K%s", cut(line, p.width()-1))
 }
 
-// running is the line of a phase that goes on.
-func running(title string, s sample, took time.Duration, bar bool) string {
-	line := fmt.Sprintf("  %-26s", title)
+// running is the line of a phase that goes on. What matters least comes last,
+// where a narrow terminal cuts it off.
+func running(title string, first, s sample, took time.Duration, bar bool) string {
+	line := fmt.Sprintf("  %-26s%6s", title, clock(took))
 	if s.total > 0 {
 		share := min(1, float64(s.done)/float64(s.total))
 		if bar {
-			const cells = 24
+			const cells = 16
 			full := int(share * cells)
-			line += strings.Repeat("█", full) + strings.Repeat("░", cells-full) + " "
+			line += "  " + strings.Repeat("█", full) + strings.Repeat("░", cells-full)
 		}
-		line += fmt.Sprintf("%3.0f%%  %s of %s %s", share*100, thousands(s.done), thousands(s.total), s.unit)
+		_, rate := s.since(first, took)
+		line += fmt.Sprintf(" %3.0f%%  %s of %s %s, %s/s", share*100, thousands(s.done), thousands(s.total), s.unit, thousands(rate))
 	}
 	if s.note != "" {
-		line += "  " + s.note
+		line += "; " + s.note
 	}
-	return fmt.Sprintf("%s  %s", line, clock(took))
+	return line
 }
 
 // finished is the line of a phase that is done.
-func finished(title string, s sample, took time.Duration) string {
-	line := fmt.Sprintf("✓ %-26s%7s", title, clock(took))
-	if s.done == 0 {
-		return line
+func finished(title string, first, s sample, took time.Duration) string {
+	line := fmt.Sprintf("✓ %-26s%6s", title, clock(took))
+	if n, rate := s.since(first, took); n > 0 {
+		line += fmt.Sprintf("  %s %s, %s/s", thousands(n), s.unit, thousands(rate))
 	}
-	return fmt.Sprintf("%s  %s %s, %s/s", line, thousands(s.done), s.unit, thousands(rate(s.done, took)))
+	return line
 }
 
-func rate(n int64, took time.Duration) int64 {
+// perSecond returns the rate of n in the time it took.
+func perSecond(n int64, took time.Duration) int64 {
 	return int64(float64(n) / max(took.Seconds(), 1e-3))
 }
 

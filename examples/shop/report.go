@@ -48,13 +48,14 @@ func (r *report) print(out io.Writer) {
 	fmt.Fprintf(out, "\n%s\n", r.verdict())
 	for _, c := range r.checks {
 		if !c.OK {
-			fmt.Fprintf(out, "\n  ✗ %s\n      the orders say     %s\n      the services say   %s\n", c.Name, c.Expected, c.Actual)
+			fmt.Fprintf(out, "\n  ✗ %s\n      expected  %s\n      found     %s\n", c.Name, c.Expected, c.Actual)
 		}
 	}
 	r.run(out)
 	r.events(out)
 	r.applications(out)
 	r.agreeing(out)
+	fmt.Fprintf(out, "\n%s\n", r.verdict()) // again, where the eye is at the end
 }
 
 func (r *report) verdict() string {
@@ -87,8 +88,8 @@ func (r *report) run(out io.Writer) {
 	if t.was > 0 {
 		fmt.Fprintf(w, "  continued\tthe log held %s events, %s are new\n", thousands(t.was), thousands(new))
 	}
-	fmt.Fprintf(w, "  commands\tgiven in %s: %s invoices/s\n", clock(t.driving), thousands(rate(int64(len(t.plan.Steps)), t.driving)))
-	fmt.Fprintf(w, "  events\thandled in %s: %s events/s recorded\n", clock(t.handling), thousands(rate(new, t.handling)))
+	fmt.Fprintf(w, "  commands\tgiven in %s: %s invoices/s\n", clock(t.driving), thousands(perSecond(int64(len(t.plan.Steps)), t.driving)))
+	fmt.Fprintf(w, "  events\thandled in %s: %s events/s recorded\n", clock(t.handling), thousands(perSecond(new, t.handling)))
 	fmt.Fprintf(w, "  archive\t%s of %s events in %d Parquet segments, %s of %s\n",
 		thousands(events(r.archive.Archived)), thousands(events(t.end)), r.archive.Segments, bytes(r.archive.Bytes), bytes(r.archive.EventBytes))
 	for _, shard := range slices.Sorted(maps.Keys(r.archive.Archived.Seqs)) {
@@ -122,7 +123,7 @@ func (r *report) applications(out io.Writer) {
 	fmt.Fprintf(w, row, "", "handled", "events/s", "most lag", "lag", "retries", "parked")
 	for _, a := range r.apps {
 		handled := int64(a.Handled)
-		fmt.Fprintf(w, row, a.Name, thousands(handled), thousands(rate(handled, r.trade.handling)),
+		fmt.Fprintf(w, row, a.Name, thousands(handled), thousands(perSecond(handled, r.trade.handling)),
 			thousands(int64(r.trade.shop.mostLag(a.Name))), thousands(int64(a.Lag)), thousands(int64(a.Failures)), thousands(int64(a.Parked)))
 	}
 	_ = w.Flush()
@@ -130,7 +131,7 @@ func (r *report) applications(out io.Writer) {
 
 func (r *report) agreeing(out io.Writer) {
 	w := table(out)
-	fmt.Fprintf(w, "\nChecks: what the orders say, and the services' own databases as well\n")
+	fmt.Fprintf(w, "\nChecks: the orders, read again, and the services' own databases say the same\n")
 	for _, c := range r.checks {
 		if c.OK {
 			fmt.Fprintf(w, "  ✓ %s\t%s\n", c.Name, c.Actual)

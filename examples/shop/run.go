@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/examples/shop/check"
+	"github.com/leathq/leat/examples/shop/inventory"
 	"github.com/leathq/leat/examples/shop/retail"
 )
 
@@ -22,7 +24,7 @@ func run(ctx context.Context, o options, out, told io.Writer) (ok bool, err erro
 	}
 	p := newProgress(told)
 	var plan *retail.Plan
-	err = p.phase("reading the orders", func() sample { return sample{} }, func() (err error) {
+	err = p.phase("reading the orders", nil, func() (err error) {
 		plan, err = in.plan()
 		return err
 	})
@@ -112,21 +114,12 @@ func (t *trade) open(ctx context.Context, work func(context.Context) error) erro
 // trade drives everything in and waits until it is handled and archived.
 func (t *trade) trade(ctx context.Context) error {
 	began := time.Now()
-	d := &driver{shop: t.shop}
-	articles, steps := int64(len(t.plan.Catalogue)), int64(len(t.plan.Steps))
-	err := t.progress.phase("registering the catalogue",
-		func() sample { return sample{done: d.done.Load(), total: articles, unit: "articles"} },
-		func() error {
-			if err := d.register(ctx, t.plan.Catalogue); err != nil {
-				return err
-			}
-			return t.known(ctx)
-		})
-	if err != nil {
+	if err := t.register(ctx); err != nil {
 		return err
 	}
-	d = &driver{shop: t.shop}
-	err = t.progress.phase("driving the invoices",
+	d := &driver{shop: t.shop}
+	steps := int64(len(t.plan.Steps))
+	err := t.progress.phase("driving the invoices",
 		func() sample { return sample{done: d.done.Load(), total: steps, unit: "invoices", note: t.note(ctx)} },
 		func() error { return d.drive(ctx, t.plan.Steps) })
 	if err != nil {
@@ -146,13 +139,43 @@ func (t *trade) trade(ctx context.Context) error {
 	return t.progress.phase("archiving the rest", nil, func() error { return t.shop.archiver.Flush(ctx, t.end) })
 }
 
-// known waits until the orders service knows every article.
-func (t *trade) known(ctx context.Context) error {
-	end, err := t.shop.heads(ctx)
+// register enters the articles that inventory does not know yet, and waits until
+// the orders service has heard of all.
+func (t *trade) register(ctx context.Context) error {
+	known := make(map[string]bool)
+	err := t.shop.inventory.All(ctx, func(v inventory.View) error {
+		known[v.SKU] = true
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	return t.shop.app.WaitCaughtUp(ctx, end)
+	unknown := slices.DeleteFunc(slices.Clone(t.plan.Catalogue), func(a retail.Article) bool { return known[a.SKU] })
+	d := &driver{shop: t.shop}
+	return t.progress.phase("registering the catalogue",
+		func() sample { return sample{done: d.done.Load(), total: int64(len(unknown)), unit: "articles"} },
+		func() error {
+			if err := d.register(ctx, unknown); err != nil {
+				return err
+			}
+			return t.waitForCatalogue(ctx)
+		})
+}
+
+func (t *trade) waitForCatalogue(ctx context.Context) error {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		c, err := t.shop.orders.Count(ctx)
+		if err != nil || c.SKUs >= int64(len(t.plan.Catalogue)) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
 }
 
 // note says how the applications fare.
@@ -161,11 +184,11 @@ func (t *trade) note(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	lag, who := t.shop.lag()
-	if lag == 0 {
-		return fmt.Sprintf("%s events", thousands(events(now)))
+	note := thousands(events(now)) + " events"
+	if lag, who := t.shop.lag(); lag > 0 {
+		note += fmt.Sprintf(", %s is %s behind", who, thousands(int64(lag)))
 	}
-	return fmt.Sprintf("%s events, %s lags %s", thousands(events(now)), who, thousands(int64(lag)))
+	return note
 }
 
 // settled says how many orders have come to a rest.
@@ -215,9 +238,12 @@ func (t *trade) archived(to leat.Checkpoint) check.Result {
 	}
 }
 
+const stays = "The shop stays open; Ctrl-C closes it."
+
 // stay keeps the shop open until ctx ends.
 func (t *trade) stay(ctx context.Context) error {
-	return t.progress.phase("open, Ctrl-C to close", func() sample { return sample{note: t.note(ctx)} }, func() error {
+	fmt.Fprintln(t.progress.out, stays)
+	return t.progress.phase("open", func() sample { return sample{note: t.note(ctx)} }, func() error {
 		<-ctx.Done()
 		return nil
 	})

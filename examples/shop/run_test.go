@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leathq/leat/sqlite"
 	"go.uber.org/goleak"
 )
 
@@ -142,8 +143,37 @@ func TestInterruptedDrains(t *testing.T) {
 	}
 }
 
-// interruptAt returns a writer that calls interrupt when the progress says that
-// the phase of this name is done.
+func TestStaysOpenUntilInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	o := options{data: t.TempDir(), seed: 5, count: 50}
+	told := interruptAt(stays, cancel)
+	if ok, err := run(ctx, o, told, told); !ok || err != nil {
+		t.Errorf("a run that is closed says %t, %v, want that the books agreed", ok, err)
+	}
+}
+
+func TestBooksThatDoNotAgree(t *testing.T) {
+	data := t.TempDir()
+	args := []string{"--once", "--data", data, "--count", "50"}
+	if status, out, told := shopTest(args...); status != 0 {
+		t.Fatalf("exit status %d\n%s%s", status, told, out)
+	}
+	db, err := sqlite.Open(filepath.Join(data, "billing.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`update invoices set amount = amount + 1 where number = (select min(number) from invoices)`); err != nil {
+		t.Fatal(err)
+	}
+	status, out, _ := shopTest(args...)
+	want := "\nTHE BOOKS DO NOT AGREE: 3 of 31 checks failed.\n\n  ✗ billing: invoiced by order\n"
+	if status != 1 || !strings.HasPrefix(out, want) {
+		t.Errorf("exit status %d, want 1 and a report that begins with %q\n%s", status, want, out)
+	}
+}
+
+// interruptAt returns a writer that calls interrupt when it is told a text.
 func interruptAt(text string, interrupt func()) writerFunc {
 	return func(p []byte) (int, error) {
 		if strings.Contains(string(p), text) {
