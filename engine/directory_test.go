@@ -1,0 +1,468 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/engine"
+)
+
+func event(id string) leat.Event {
+	return leat.Event{ID: id, Stream: "order-1", Type: "Placed", Source: "test", Data: []byte(id)}
+}
+
+func mustAppend(t testing.TB, log leat.Log, events ...leat.Event) leat.Receipt {
+	t.Helper()
+	r, err := log.Append(t.Context(), events)
+	if err != nil {
+		t.Fatalf("append: %v", err)
+	}
+	return r
+}
+
+func create(t testing.TB, fs vfs.FS, o engine.Options) *engine.Log {
+	t.Helper()
+	o.FS = fs
+	log, err := engine.Create("log", leat.Config{}, o)
+	if err != nil {
+		t.Fatalf("create: %v", err)
+	}
+	t.Cleanup(func() { closeLog(t, log) })
+	return log
+}
+
+func TestDirectories(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	log, err := engine.Create(at("a/log"), leat.Config{ID: "mine"}, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := engine.Open(at("a/log"), engine.Options{}); err == nil || !strings.Contains(err.Error(), "this process (PID") {
+		t.Errorf("open it twice: got %v, want an error that says who has it open", err)
+	}
+	if _, err := engine.Check(t.Context(), at("a/log"), engine.Options{}, nil); err == nil || !strings.Contains(err.Error(), "PID") {
+		t.Errorf("check it while it is open: got %v, want an error that says who has it open", err)
+	}
+	closeLog(t, log)
+	if _, err := engine.Create(at("a/log"), leat.Config{}, engine.Options{}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("create it twice: got %v, want fs.ErrExist", err)
+	}
+	for _, name := range []string{"none", "."} {
+		if _, err := engine.Open(at(name), engine.Options{}); !errors.Is(err, leat.ErrNotFound) {
+			t.Errorf("open %q: got %v, want ErrNotFound", name, err)
+		}
+		if _, err := engine.Check(t.Context(), at(name), engine.Options{}, nil); !errors.Is(err, leat.ErrNotFound) {
+			t.Errorf("check %q: got %v, want ErrNotFound", name, err)
+		}
+	}
+	if _, err := engine.Create(dir, leat.Config{}, engine.Options{}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("create among other files: got %v, want fs.ErrExist", err)
+	}
+	if _, err := engine.Create(at("b"), leat.Config{ID: "no spaces"}, engine.Options{}); !errors.Is(err, leat.ErrInvalid) {
+		t.Errorf("create with a bad ID: got %v, want ErrInvalid", err)
+	}
+	if _, err := os.Stat(at("b")); err == nil {
+		t.Error("a Create that was refused left a directory behind")
+	}
+
+	if log, err = engine.Open(at("a/log"), engine.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, log)
+	if info, err := log.Info(t.Context()); err != nil || info.ID != "mine" || info.Epoch != 1 {
+		t.Errorf("got %+v, %v", info, err)
+	}
+}
+
+// withStore opens the Pebble store of a closed log, as only its own code should.
+func withStore(t *testing.T, fs vfs.FS, do func(*pebble.DB)) {
+	t.Helper()
+	db, err := pebble.Open("log", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(db)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// quiet is a Pebble logger that says nothing.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)      {}
+func (quiet) Errorf(string, ...any)     {}
+func (quiet) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
+
+func put(t *testing.T, db *pebble.DB, key, value string) {
+	t.Helper()
+	if err := db.Set([]byte(key), []byte(value), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStoresThatAreNotLogs(t *testing.T) {
+	empty := vfs.NewMem()
+	withStore(t, empty, func(*pebble.DB) {})
+	if _, err := engine.Open("log", engine.Options{FS: empty}); !errors.Is(err, leat.ErrNotFound) {
+		t.Errorf("open what an interrupted Create left: got %v, want ErrNotFound", err)
+	}
+	mustAppend(t, create(t, empty, engine.Options{}), event("a"))
+
+	foreign := vfs.NewMem()
+	withStore(t, foreign, func(db *pebble.DB) { put(t, db, "their", "key") })
+	if _, err := engine.Open("log", engine.Options{FS: foreign}); err == nil || !strings.Contains(err.Error(), "not a log's") {
+		t.Errorf("open a foreign store: got %v", err)
+	}
+	if _, err := engine.Create("log", leat.Config{}, engine.Options{FS: foreign}); err == nil || !strings.Contains(err.Error(), "not a log's") {
+		t.Errorf("create in a foreign store: got %v", err)
+	}
+
+	newer := vfs.NewMem()
+	closeLog(t, create(t, newer, engine.Options{}))
+	withStore(t, newer, func(db *pebble.DB) { put(t, db, "mformat", "2") })
+	if _, err := engine.Open("log", engine.Options{FS: newer}); !errors.Is(err, leat.ErrUnsupported) {
+		t.Errorf("open a newer format: got %v, want ErrUnsupported", err)
+	}
+}
+
+// TestInterruptedCreate cuts the power at each operation of Create: afterwards
+// the log is there and whole, or it can be created again.
+func TestInterruptedCreate(t *testing.T) {
+	for n := 0; ; n++ {
+		mem := vfs.NewCrashableMem()
+		var left, cut = n, false
+		var mu sync.Mutex
+		var disk *vfs.MemFS
+		watch := errorfs.Wrap(mem, errorfs.InjectorFunc(func(errorfs.Op) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if left--; left == 0 && !cut {
+				cut, disk = true, mem.CrashClone(vfs.CrashCloneCfg{})
+			}
+			return nil
+		}))
+		log, err := engine.Create("log", leat.Config{}, engine.Options{FS: watch})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeLog(t, log)
+		mu.Lock()
+		done := !cut
+		mu.Unlock()
+		if done && n > 0 {
+			t.Logf("power was cut at %d operations", n-1)
+			return
+		}
+		if n == 0 {
+			continue
+		}
+		log, err = engine.Open("log", engine.Options{FS: disk})
+		if errors.Is(err, leat.ErrNotFound) {
+			log, err = engine.Create("log", leat.Config{}, engine.Options{FS: disk})
+		}
+		if err != nil {
+			t.Fatalf("cut at operation %d: %v", n, err)
+		}
+		mustAppend(t, log, event("a"))
+		closeLog(t, log)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	mem := vfs.NewMem()
+	free := func(bytes uint64) {
+		mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: bytes, TotalBytes: 100 << 30, UsedBytes: 100<<30 - bytes})
+	}
+	free(50 << 30)
+	log := create(t, mem, engine.Options{ReserveBytes: 1 << 30})
+	first := mustAppend(t, log, event("a"))
+
+	free(1 << 30)
+	var err error
+	for n := 0; err == nil; n++ { // until the log looks again
+		_, err = log.Append(t.Context(), []leat.Event{event(fmt.Sprint(n))})
+	}
+	if !errors.Is(err, leat.ErrFull) {
+		t.Fatalf("append to a full disk: got %v, want ErrFull", err)
+	}
+	if r := mustAppend(t, log, event("a")); !r.Duplicate || r.First != first.First {
+		t.Errorf("a known event on a full disk: got %+v, want its first receipt", r)
+	}
+	if _, err := log.Append(t.Context(), []leat.Event{event("b")}, leat.ExpectNew("order-1")); !errors.Is(err, leat.ErrConflict) {
+		t.Errorf("a conflict on a full disk: got %v", err)
+	}
+	if events := readAll(t, log); len(events[leat.ShardNumber(0)]) == 0 {
+		t.Error("nothing can be read while the disk is full")
+	}
+	if _, err := log.Trim(t.Context(), leat.ShardNumber(0), 2); err != nil {
+		t.Errorf("trim while the disk is full: %v", err)
+	}
+
+	free(50 << 30)
+	mustAppend(t, log, event("c"))
+}
+
+func TestCloseEndsEverything(t *testing.T) {
+	log := create(t, vfs.NewMem(), engine.Options{})
+	mustAppend(t, log, event("a"))
+	ctx := context.Background()
+	shard := leat.ShardNumber(0)
+
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				if _, err := log.Append(ctx, []leat.Event{{Stream: "s", Type: "T", Source: "t"}}); err != nil {
+					if !errors.Is(err, leat.ErrClosed) {
+						t.Errorf("append: got %v, want ErrClosed", err)
+					}
+					return
+				}
+			}
+		})
+		wg.Go(func() {
+			var after uint64
+			for {
+				b, err := log.ReadShard(ctx, shard, after, leat.ReadOptions{Wait: time.Hour})
+				if err != nil {
+					if !errors.Is(err, leat.ErrClosed) {
+						t.Errorf("read: got %v, want ErrClosed", err)
+					}
+					return
+				}
+				after = b.Next
+			}
+		})
+	}
+	if b, err := log.ReadShard(ctx, shard, 1, leat.ReadOptions{Wait: time.Hour}); err != nil || b.Next == 1 {
+		t.Errorf("wait until the producers are at work: got %+v, %v", b, err)
+	}
+	closeLog(t, log)
+	wg.Wait()
+	closeLog(t, log)
+
+	for _, err := range log.ReadStream(ctx, "order-1", leat.Range{}) {
+		if !errors.Is(err, leat.ErrClosed) {
+			t.Errorf("read a stream of a closed log: got %v", err)
+		}
+	}
+	if _, err := log.Shards(ctx); !errors.Is(err, leat.ErrClosed) {
+		t.Errorf("shards of a closed log: got %v", err)
+	}
+}
+
+// TestSlowLoops closes a log while a loop over a stream has only begun.
+func TestSlowLoops(t *testing.T) {
+	log := create(t, vfs.NewMem(), engine.Options{})
+	for n := range 200 {
+		mustAppend(t, log, event(fmt.Sprint(n)))
+	}
+	var last error
+	n := 0
+	for _, err := range log.ReadStream(t.Context(), "order-1", leat.Range{}) {
+		if n++; n == 1 {
+			closeLog(t, log)
+		}
+		last = err
+	}
+	if !errors.Is(last, leat.ErrClosed) || n < 2 {
+		t.Errorf("got %d events and %v, want some and ErrClosed", n, last)
+	}
+}
+
+func TestCheckNamesWhatIsWrong(t *testing.T) {
+	mem := vfs.NewMem()
+	log := create(t, mem, engine.Options{})
+	for n := range 50 {
+		e := event(fmt.Sprint(n))
+		e.Data = bytes.Repeat([]byte{byte(n)}, 2000)
+		mustAppend(t, log, e)
+	}
+	closeLog(t, log)
+	var done, total uint64
+	report, err := engine.Check(t.Context(), "log", engine.Options{FS: mem}, func(d, n uint64) { done, total = d, n })
+	if err != nil || report.Found != 0 || report.Events != 50 || report.IDs != 50 || report.Streams != 1 || report.Blocks == 0 {
+		t.Fatalf("check a good log: got %+v, %v", report, err)
+	}
+	if done != 50 || total != 50 {
+		t.Errorf("progress ended at %d of %d, want 50 of 50", done, total)
+	}
+
+	keys := make(map[byte][]string)
+	withStore(t, mem, func(db *pebble.DB) {
+		it, err := db.NewIter(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer it.Close()
+		for it.First(); it.Valid(); it.Next() {
+			keys[it.Key()[0]] = append(keys[it.Key()[0]], string(it.Key()))
+		}
+	})
+	for _, c := range []struct {
+		name   string
+		damage func(db *pebble.DB)
+		want   string
+	}{
+		{"a block is gone", func(db *pebble.DB) { remove(t, db, keys['b'][10]) }, "shardId-000000000000, sequence 11"},
+		{"a block is another", func(db *pebble.DB) { move(t, db, keys['b'][9], keys['b'][10]) }, "other events than its key says"},
+		{"a block is damaged", func(db *pebble.DB) { put(t, db, keys['b'][10], "\x01\x00\x00\x00damaged, and long enough") }, "checksum"},
+		{"an ID is gone", func(db *pebble.DB) { remove(t, db, keys['i'][10]) }, "ID index"},
+		{"an ID is another's", func(db *pebble.DB) { move(t, db, keys['i'][9], keys['i'][10]) }, "in the index"},
+		{"a run is gone", func(db *pebble.DB) { remove(t, db, keys['s'][10]) }, `version 11 of stream "order-1"`},
+		{"a head is wrong", func(db *pebble.DB) { put(t, db, keys['h'][0], "\x07") }, "the head is 7"},
+		{"an ID of nothing", func(db *pebble.DB) { put(t, db, "inone\x03", "\x00\x63\x01"+strings.Repeat("\x00", 32)) }, "sequence 99"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			disk := vfs.NewMem()
+			if _, err := vfs.Clone(mem, disk, "log", "log"); err != nil {
+				t.Fatal(err)
+			}
+			withStore(t, disk, c.damage)
+			report, err := engine.Check(t.Context(), "log", engine.Options{FS: disk}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text := fmt.Sprint(report.Problems); !strings.Contains(text, c.want) {
+				t.Errorf("got %s, want a problem with %q", text, c.want)
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, db *pebble.DB, key string) {
+	t.Helper()
+	if err := db.Delete([]byte(key), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// move puts the value of one key under another.
+func move(t *testing.T, db *pebble.DB, from, to string) {
+	t.Helper()
+	value, closer, err := db.Get([]byte(from))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closer.Close()
+	put(t, db, to, string(value))
+}
+
+// TestDamageIsNeverRead damages a block in the store: reads fail and name it,
+// and give no other event for it.
+func TestDamageIsNeverRead(t *testing.T) {
+	mem := vfs.NewMem()
+	log := create(t, mem, engine.Options{})
+	for n := range 3 {
+		mustAppend(t, log, event(fmt.Sprint(n)))
+	}
+	closeLog(t, log)
+	withStore(t, mem, func(db *pebble.DB) {
+		put(t, db, "b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02", "nothing that is a block, whatever its length is")
+	})
+	log, err := engine.Open("log", engine.Options{FS: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, log)
+	if b, err := log.ReadShard(t.Context(), leat.ShardNumber(0), 1, leat.ReadOptions{}); !errors.Is(err, leat.ErrCorrupt) {
+		t.Errorf("read the shard: got %+v, %v, want ErrCorrupt", b, err)
+	}
+	var versions []uint64
+	var last error
+	for e, err := range log.ReadStream(t.Context(), "order-1", leat.Range{}) {
+		if last = err; err == nil {
+			versions = append(versions, e.Version)
+		}
+	}
+	if !errors.Is(last, leat.ErrCorrupt) || !reflect.DeepEqual(versions, []uint64{1}) {
+		t.Errorf("read the stream: got versions %v and %v, want 1 and ErrCorrupt", versions, last)
+	}
+}
+
+var writeFixture = flag.Bool("write-fixture", false, "write testdata/v1, the log that later versions have to open")
+
+// fixture writes the log of testdata/v1. It opens it once more in between, which
+// sorts what is there so far into files.
+func fixture(t *testing.T, dir string) {
+	t.Helper()
+	moment := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	o := engine.Options{Clock: func() time.Time { return moment }}
+	log, err := engine.Create(dir, leat.Config{ID: "fixture"}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 12 {
+		e := event(fmt.Sprint(n))
+		e.Stream = fmt.Sprintf("order-%d", n%3)
+		e.Meta = leat.NewMeta(leat.MetaCausation, fmt.Sprint(n))
+		mustAppend(t, log, e)
+	}
+	closeLog(t, log)
+	if log, err = engine.Open(dir, o); err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, log)
+	if _, err := log.Split(t.Context(), leat.ShardNumber(0), leat.HashKey{0x80}); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, log, event("after the split, 1"), event("after the split, 2"))
+	if _, err := log.Trim(t.Context(), leat.ShardNumber(0), 4); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFixture opens a log that was written by the first version.
+func TestFixture(t *testing.T) {
+	dir := filepath.Join("testdata", "v1")
+	if *writeFixture {
+		fixture(t, dir)
+	}
+	copied := filepath.Join(t.TempDir(), "log")
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	report := mustCheck(t, vfs.Default, copied)
+	if report.Events != 12+2-3+1 || report.IDs != 12+2+1 || report.Streams != 4 {
+		t.Errorf("check: got %+v", report)
+	}
+	log, err := engine.Open(copied, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, log)
+	if info, err := log.Info(t.Context()); err != nil || info.ID != "fixture" {
+		t.Errorf("info: got %+v, %v", info, err)
+	}
+	if r := mustAppend(t, log, event("after the split, 1"), event("after the split, 2")); !r.Duplicate || r.Versions[1] != 6 {
+		t.Errorf("append what it holds: got %+v, want a duplicate up to version 6", r)
+	}
+	var got []string
+	for e, err := range log.ReadStream(t.Context(), "order-1", leat.Range{After: 1}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%d %s %s", e.Version, e.Data, e.Meta.Get(leat.MetaCausation)))
+	}
+	want := []string{"2 4 4", "3 7 7", "4 10 10", "5 after the split, 1 ", "6 after the split, 2 "}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("stream order-1: got %q, want %q", got, want)
+	}
+}
