@@ -454,30 +454,47 @@ func TestDoWaitingForItsTurnObeysItsContext(t *testing.T) {
 	})
 }
 
+// A panic leaves nothing half done behind, though Evolve writes in place.
 func TestDoSurvivesAPanic(t *testing.T) {
 	log := newLog(t, leat.Config{})
-	stocks := newStocks()
-	evolve, broken := stocks.Evolve, false
-	stocks.Evolve = func(s stock, e stockEvent) stock {
-		if broken {
-			panic("in Evolve")
-		}
-		return evolve(s, e)
+	broken := false
+	sums := &service.Aggregate[map[string]int, stockEvent]{
+		Category: "stock", Types: stockTypes, Clone: maps.Clone[map[string]int],
+		Evolve: func(s map[string]int, e stockEvent) map[string]int {
+			if s == nil {
+				s = make(map[string]int)
+			}
+			s["sum"] += e.(received).Units
+			if broken {
+				panic("in Evolve")
+			}
+			return s
+		},
 	}
-	do(t, stocks, log, "A", receive(1))
-	attempt := func(decide func(stock) ([]stockEvent, error)) {
+	carryOut := func(decide func(map[string]int) ([]stockEvent, error), panics bool) (r service.Result[map[string]int]) {
+		t.Helper()
 		defer func() {
-			if recover() == nil {
-				t.Error("the panic was swallowed")
+			if (recover() != nil) != panics {
+				t.Errorf("panics is not %v", panics)
 			}
 		}()
-		_, _ = stocks.Do(t.Context(), log, "A", decide)
+		r, err := sums.Do(t.Context(), log, "A", decide)
+		ok(t, err)
+		return r
 	}
-	attempt(func(stock) ([]stockEvent, error) { panic("in decide") })
+	add := func(map[string]int) ([]stockEvent, error) { return []stockEvent{received{2}}, nil }
+	carryOut(add, false)
+	carryOut(func(map[string]int) ([]stockEvent, error) { panic("in decide") }, true)
 	broken = true
-	attempt(receive(2))
+	carryOut(add, true) // after it was appended
 	broken = false
-	want(t, "state", do(t, stocks, log, "A", receive(4)).State, stock{OnHand: 7, Events: 3})
+	want(t, "sum", carryOut(add, false).State["sum"], 6)
+
+	do(t, newStocks(), log, "A", receive(3))
+	broken = true
+	carryOut(add, true) // while it reads what others wrote
+	broken = false
+	want(t, "sum", carryOut(add, false).State["sum"], 11)
 }
 
 // With Clone set, Evolve may write to the maps it is given.

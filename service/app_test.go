@@ -7,11 +7,13 @@ import (
 	"go/token"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/leattest"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/service/servicetest"
 )
@@ -107,6 +109,61 @@ func TestWaitCaughtUpSaysWhoLags(t *testing.T) {
 		want(t, "lag of the other", app.app.Status()[0].Lag, uint64(0))
 		err = app.app.WaitCaughtUp(t.Context(), leat.Checkpoint{Log: "another"})
 		want(t, "waiting for another log is ErrDiverged", errors.Is(err, leat.ErrDiverged), true)
+		app.stop()
+	})
+}
+
+func TestWaitingMayBeginBeforeRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog(t, leat.Config{})
+		model := servicetest.NewMemory()
+		r := fill(t, log, "a-1")
+		first := start(t, log, history("h", model))
+		first.caughtUp()
+		first.stop()
+
+		app, err := service.NewApp(service.Config{Log: log}, history("h", model))
+		ok(t, err)
+		waited := make(chan error)
+		go func() { waited <- app.WaitFor(t.Context(), r) }()
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- app.Run(ctx) }()
+		ok(t, <-waited)
+		cancel()
+		ok(t, <-ended)
+	})
+}
+
+// restless is a log that cannot be reached now and then.
+type restless struct {
+	*leattest.Log
+	calls atomic.Int64
+}
+
+func (r *restless) ReadShard(ctx context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions) (leat.Batch, error) {
+	if r.calls.Add(1)%3 == 0 {
+		return leat.Batch{}, errors.New("connection refused")
+	}
+	return r.Log.ReadShard(ctx, shard, after, o)
+}
+
+func TestAppFollowsALogThatIsAwayNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &restless{Log: newLog(t, leat.Config{Shards: leat.EvenShards(2)})}
+		model := servicetest.NewMemory()
+		w := newWitness(t)
+		app := start(t, log, history("h", model), w.reactor(2))
+		for range 30 {
+			fill(t, log, "a-1", "b-1", "c-1")
+			app.caughtUp()
+		}
+		for _, s := range []string{"a-1", "b-1", "c-1"} {
+			want(t, s, model.Data()[s], versions(30))
+			want(t, s, w.of(s), versions(30))
+		}
+		want(t, "last error", app.status().LastError, "connection refused")
 		app.stop()
 	})
 }

@@ -347,12 +347,10 @@ func (r *reactorRun) retryParked(stop, work context.Context) error {
 	return nil
 }
 
-// unblock lets the events of a stream through again when none of it waits.
+// unblock lets the events of a stream through again when none of it waits. The
+// list is complete: what was parked is saved in the same turn of the loop.
 func (r *reactorRun) unblock(stop, work context.Context, stream string) error {
 	return r.insist(stop, "unblock "+stream, func() error {
-		if err := r.flush(work); err != nil { // so that the list is complete
-			return err
-		}
 		events, err := r.store.Parked(work, r.name, stream)
 		if err == nil && !slices.ContainsFunc(events, Parked.Waits) {
 			delete(r.blocked, stream)

@@ -399,9 +399,9 @@ func (d *desk[Tx]) discard() {
 	d.is(d.model.Discard(ctx, app, "a-1", 1, "again"), service.ErrNotParked, "discarding a second time")
 	d.is(d.model.Discard(ctx, app, "a-1", 3, "unknown"), service.ErrNotParked, "discarding what is not parked")
 	d.is(d.model.Save(ctx, service.Step{Name: app, Done: []service.Parked{first}}), service.ErrNotParked, "doing what is discarded")
-	d.save(service.Step{Name: app, Park: []service.Parked{first}})
-	if again := d.list("a-1")[0]; again.Waits() {
-		d.Fatalf("parking a discarded event again: %+v, want it to stay discarded", again)
+	d.save(service.Step{Name: app, Park: []service.Parked{waits("a-1", 1, "another error")}})
+	if again := d.list("a-1")[0]; !reflect.DeepEqual(again, got[0]) {
+		d.Fatalf("parking a discarded event again: %+v, want it to stay %+v", again, got[0])
 	}
 	d.ok(d.model.Discard(ctx, app, "a-1", 2, "and its heirs"))
 	d.due()
