@@ -8,7 +8,10 @@ import (
 // columns is the schema of a segment, in the order of its columns.
 //
 // Numbers are signed, because several readers know no others; a log would have
-// to hold more than 9·10^18 events to notice.
+// to hold more than 9·10^18 events to notice. Times are there twice, to the
+// microsecond as timestamps and to the nanosecond as numbers, because of
+// timestamps in nanoseconds DuckDB drops the last three digits and Spark refuses
+// the file.
 type columns struct {
 	Shard       string            `parquet:"shard,dict"`
 	Seq         int64             `parquet:"seq,delta"`
@@ -19,8 +22,10 @@ type columns struct {
 	Version     int64             `parquet:"version,delta"`
 	Type        string            `parquet:"type,dict"`
 	Source      string            `parquet:"source,dict"`
-	Time        int64             `parquet:"time,timestamp(nanosecond:utc),delta"`
-	At          int64             `parquet:"at,timestamp(nanosecond:utc),delta"`
+	Time        int64             `parquet:"time,timestamp(microsecond:utc),delta"`
+	TimeNanos   int64             `parquet:"time_ns,delta"`
+	At          int64             `parquet:"at,timestamp(microsecond:utc),delta"`
+	AtNanos     int64             `parquet:"at_ns,delta"`
 	ContentType string            `parquet:"content_type,dict"`
 	Data        []byte            `parquet:"data,plain"`
 	Meta        map[string]string `parquet:"meta" parquet-key:",dict" parquet-value:",plain"`
@@ -39,7 +44,9 @@ const (
 	colType
 	colSource
 	colTime
+	colTimeNanos
 	colAt
+	colAtNanos
 	colContentType
 	colData
 	colMetaKey

@@ -105,18 +105,20 @@ func (r *segmentReader) event(e *leat.Recorded) error {
 	*e = leat.Recorded{
 		Event: leat.Event{
 			ID: string(row[colEventID].ByteArray()), Stream: r.name(row[colStream]), Type: r.name(row[colType]),
-			Source: r.name(row[colSource]), Time: time.Unix(0, row[colTime].Int64()).UTC(),
+			Source: r.name(row[colSource]), Time: time.Unix(0, row[colTimeNanos].Int64()).UTC(),
 			ContentType: r.name(row[colContentType]), Data: slices.Clone(row[colData].ByteArray()),
 		},
 		Shard: leat.ShardID(r.name(row[colShard])), Seq: uint64(row[colSeq].Int64()), Commit: uint64(row[colCommit].Int64()),
-		Version: uint64(row[colVersion].Int64()), At: time.Unix(0, row[colAt].Int64()).UTC(),
+		Version: uint64(row[colVersion].Int64()), At: time.Unix(0, row[colAtNanos].Int64()).UTC(),
 	}
-	hash := [32]byte(row[colLeafHash].ByteArray())
+	hash, category := [32]byte(row[colLeafHash].ByteArray()), r.name(row[colCategory])
 	var err error
 	if e.Meta, err = r.meta(); err != nil {
 		return err
 	}
 	switch {
+	case category != leat.Category(e.Stream), row[colTime].Int64() != e.Time.UnixMicro(), row[colAt].Int64() != e.At.UnixMicro():
+		return errors.New("category, time or at is not what it is derived from")
 	case e.Seq != r.next || e.Shard != r.shard:
 		return fmt.Errorf("it holds %s, sequence %d instead", e.Shard, e.Seq)
 	case r.leaves.hash(e) != hash:
