@@ -73,7 +73,7 @@ func (d *dirStore) sweep(before time.Time) error {
 
 // path returns where an object or folder lies.
 func (d *dirStore) path(name string) (string, error) {
-	if !fs.ValidPath(name) {
+	if !fs.ValidPath(name) || name == "." {
 		return "", &leat.InvalidError{Field: "object name", Limit: `elements joined by "/", none "." or ".."`, Got: name}
 	}
 	return filepath.Join(d.root, filepath.FromSlash(name)), nil
