@@ -3,6 +3,7 @@ package billing
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/leathq/leat"
@@ -64,13 +65,23 @@ func (s *Service) answerOrder(ctx context.Context, e orderEvent, r leat.Recorded
 		if err := i.check(e.Lines); err != nil {
 			return service.Permanent(fmt.Errorf("issue invoice %q: %w", e.Order, err))
 		}
-		return s.do(ctx, e.Order, "", issue(i, e.Lines), service.CausedBy(r, "issue"))
+		return refused(s.do(ctx, e.Order, "", issue(i, e.Lines), service.CausedBy(r, "issue")))
 	case unitsReturned:
 		c := Credited{Invoice: e.Order, Note: e.Note, Country: e.Country, Credits: e.Pieces}
 		if err := c.check(); err != nil {
 			return service.Permanent(fmt.Errorf("credit %q on invoice %q: %w", e.Note, e.Order, err))
 		}
-		return s.do(ctx, e.Order, "", credit(c), service.CausedBy(r, "credit"))
+		return refused(s.do(ctx, e.Order, "", credit(c), service.CausedBy(r, "credit")))
 	}
 	return nil
+}
+
+// refused marks what was decided against: to try it again will not help.
+func refused(err error) error {
+	for _, refusal := range []error{ErrIssued, ErrNotIssued, ErrAmount} {
+		if errors.Is(err, refusal) {
+			return service.Permanent(err)
+		}
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/service"
@@ -85,7 +86,11 @@ func (s *Service) answerOrder(ctx context.Context, e orderEvent, r leat.Recorded
 			return s.do(ctx, d.SKU, release(Released{SKU: d.SKU, Order: order, Note: note, Units: d.Units}), service.CausedBy(r, "release"))
 		})
 	}
-	return g.Wait()
+	err := g.Wait()
+	if errors.Is(err, ErrUnknownSKU) {
+		return service.Permanent(err)
+	}
+	return err
 }
 
 // bySKU adds up the units of each SKU.

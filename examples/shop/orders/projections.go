@@ -213,15 +213,12 @@ func (s *Service) due(ctx context.Context) ([]due, error) {
 }
 
 func (s *Service) done(ctx context.Context, batch []due) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // does nothing once committed
-	for _, d := range batch {
-		if _, err := sqlite.Exec(ctx, tx, `delete from fulfilment where number = ?`, d.number); err != nil {
-			return err
+	return s.model.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		for _, d := range batch {
+			if _, err := sqlite.Exec(ctx, tx, `delete from fulfilment where number = ?`, d.number); err != nil {
+				return err
+			}
 		}
-	}
-	return tx.Commit()
+		return nil
+	})
 }
