@@ -153,7 +153,7 @@ func (cmd appendCmd) appendLines(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	return cmd.with(func(log leat.Log) error {
 		checked, err := checkLines(file, leat.LimitsOf(log))
 		if err != nil {

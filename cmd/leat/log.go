@@ -92,7 +92,7 @@ func (cmd logCreateCmd) Run(c console) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // nothing was written since Create made it durable
+	defer log.Close()
 	info, err := log.Info(context.Background())
 	if err != nil {
 		return err
