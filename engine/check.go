@@ -51,7 +51,7 @@ func Check(ctx context.Context, dir string, o Options, progress func(done, total
 	if !found {
 		return Report{}, fmt.Errorf("check log in %s: %w: the directory holds no log", dir, leat.ErrNotFound)
 	}
-	s, err := openStore(dir, o, new(fuse), readStore)
+	s, err := openStore(dir, o, newFuse(o.Logger), readStore)
 	if err != nil {
 		return Report{}, err
 	}

@@ -18,12 +18,13 @@ type committer struct {
 	index  *index
 	space  *space
 	clock  func() time.Time
-	behind *atomic.Int64 // nanoseconds by which the clock is behind Recorded.At
+	behind *atomic.Int64 // see Stats.ClockBehind
 	single bool
 
 	shards []*tail // by number
 	routes []route // open shards, by their first hash key
 
+	group   *group // under way
 	batch   *pebble.Batch
 	touched []*tail // those that the group under way changed
 	places  []known // scratch of lookUp
@@ -79,6 +80,7 @@ func (l *Log) build(c *committer, g *group) {
 		g.refused = true
 		return
 	}
+	c.group = g
 	c.batch = c.db.NewBatchWithSize(g.bytes + g.bytes/2 + 1024)
 	for i, op := range g.ops {
 		g.errs[i] = op.apply(c)
@@ -104,11 +106,11 @@ func (l *Log) write(apply func() error) (err error) {
 		// Pebble panics when it finds its write-ahead log broken, holding a lock
 		// that its Close needs.
 		if p := recover(); p != nil {
-			l.broken.Store(true)
+			l.stuck.Store(true)
 			err = fmt.Errorf("write-ahead log: %v", p)
 		}
 		if err != nil {
-			l.stop(err)
+			l.fuse.blow(err)
 		}
 	}()
 	return apply()
@@ -147,7 +149,7 @@ func (l *Log) sync(groups <-chan *group) {
 	for g := range groups {
 		if g.batch != nil {
 			if err := g.batch.SyncWait(); err != nil {
-				l.stop(fmt.Errorf("sync: %w", err))
+				l.fuse.blow(fmt.Errorf("sync: %w", err))
 			}
 		}
 		if err := l.fuse.err(); err != nil {
@@ -160,6 +162,8 @@ func (l *Log) sync(groups <-chan *group) {
 		if g.batch != nil {
 			l.view.Store(g.view)
 			l.groups.Add(1)
+			l.recorded.Add(g.events)
+			l.bytes.Add(g.written)
 			for _, b := range g.changed {
 				b.ring()
 			}
@@ -186,6 +190,10 @@ func (l *Log) do(ctx context.Context, op operation, bytes int) error {
 		return g.errs[i]
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ctx.Err(), leat.ErrUncertain)
+	case <-l.fuse.blown:
+		// The answer may never come: the committer can be waiting in Pebble for
+		// a flush that will not happen any more.
+		return fmt.Errorf("%w: %w", leat.ErrUncertain, l.fuse.err())
 	}
 }
 
@@ -231,6 +239,8 @@ func (c *committer) cutBlock(t *tail) {
 	fillBlock(op.Value, t.number, first, t.pending)
 	_ = op.Finish() // fails only for indexed batches
 	c.index.addBlock(c.batch, t.pending)
+	c.group.events += uint64(len(t.pending))
+	c.group.written += uint64(blockHeaderSize + t.bytes)
 	clear(t.pending)
 	t.pending, t.bytes = t.pending[:0], 0
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -353,4 +354,112 @@ func auditKilled(t *testing.T, dir string, acked map[string][2]uint64) {
 		}
 	}
 	t.Logf("%d appends were acknowledged, %d are there", len(acked), len(byName))
+}
+
+// TestFailingBackground lets the store's own work fail, where Pebble would end
+// the process or try again for ever: the log stops, and all that was
+// acknowledged is there when it is opened again.
+func TestFailingBackground(t *testing.T) {
+	for name, hits := range map[string]func(op errorfs.Op) bool{
+		"data files":          func(op errorfs.Op) bool { return isDataFile(op.Path) && op.Kind == errorfs.OpFileWrite },
+		"creating data files": func(op errorfs.Op) bool { return isDataFile(op.Path) && op.Kind == errorfs.OpCreate },
+		"sync of the manifest": func(op errorfs.Op) bool {
+			return strings.Contains(op.Path, "MANIFEST") && op.Kind == errorfs.OpFileSync
+		},
+		"write to the manifest": func(op errorfs.Op) bool {
+			return strings.Contains(op.Path, "MANIFEST") && op.Kind == errorfs.OpFileWrite
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mem := vfs.NewCrashableMem()
+			var failing atomic.Bool
+			broken := errors.New("the disk is broken")
+			fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if failing.Load() && hits(op) {
+					return broken
+				}
+				return nil
+			}))
+			log, err := engine.Create("log", leat.Config{}, engine.Options{FS: fs})
+			if err != nil {
+				t.Fatal(err)
+			}
+			failing.Store(true)
+			g := newLedger()
+			for n := 0; err == nil; n++ { // a few memtables, until the log stops
+				name := fmt.Sprint("Append-", n)
+				events := []leat.Event{{ID: name, Stream: "s", Type: name, Source: "test", Data: make([]byte, 1<<20)}}
+				g.give(name, events)
+				var r leat.Receipt
+				if r, err = log.Append(t.Context(), events); err == nil {
+					g.ack(name, r)
+				}
+			}
+			if !errors.Is(err, engine.ErrStopped) || !strings.Contains(err.Error(), broken.Error()) {
+				t.Fatalf("append: got %v, want ErrStopped with its cause", err)
+			}
+			failing.Store(false)
+			before := readAll(t, log)
+			disk := mem.CrashClone(vfs.CrashCloneCfg{})
+			if err := log.Close(); !errors.Is(err, engine.ErrStopped) {
+				t.Errorf("close: got %v, want ErrStopped", err)
+			}
+			t.Logf("%d appends were acknowledged", len(g.acked))
+
+			mustCheck(t, disk, "log")
+			if log, err = engine.Open("log", engine.Options{FS: disk}); err != nil {
+				t.Fatalf("open after the failure: %v", err)
+			}
+			defer closeLog(t, log)
+			for shard, events := range before {
+				g.see(leat.Batch{Shard: shard, Events: events})
+			}
+			g.audit(t, log, g.given)
+			g.settle(t, log, g.given)
+		})
+	}
+}
+
+func isDataFile(path string) bool {
+	return strings.HasSuffix(path, ".sst") || strings.HasSuffix(path, ".blob")
+}
+
+// TestNoSpaceUnderneath lets the disk be full where the engine did not see it
+// coming: nothing breaks, readers go on, and so do appends when space returns.
+func TestNoSpaceUnderneath(t *testing.T) {
+	var full atomic.Bool
+	hit := after(3)
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && isDataFile(op.Path) && (op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpCreate) {
+			hit.step()
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	log, err := engine.Create("log", leat.Config{}, engine.Options{FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, log)
+	full.Store(true)
+	const n = 300 // more than memory takes
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range n {
+			events := []leat.Event{{Stream: fmt.Sprint("s-", i), Type: "T", Source: "test", Data: make([]byte, 1<<20)}}
+			if _, err := log.Append(t.Context(), events); err != nil {
+				t.Errorf("append: %v", err)
+				return
+			}
+		}
+	})
+	<-hit.ch
+	if len(readAll(t, log)) == 0 {
+		t.Error("nothing can be read while the disk is full")
+	}
+	full.Store(false)
+	wg.Wait()
+	if got := len(readAll(t, log)[leat.ShardNumber(0)]); got != n {
+		t.Errorf("there are %d events, want %d", got, n)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -19,10 +20,23 @@ var ErrStopped = errors.New("the log has stopped, because its storage failed: cl
 // the disk.
 type fuse struct {
 	cause atomic.Pointer[error]
+	blown chan struct{} // closed when it blows
+	log   *slog.Logger
+
+	// retries counts failures of Pebble's background work since it last got
+	// something done.
+	retries atomic.Int64
 }
 
-// blow reports whether err is the first failure.
-func (f *fuse) blow(err error) bool { return f.cause.CompareAndSwap(nil, &err) }
+func newFuse(log *slog.Logger) *fuse { return &fuse{log: log, blown: make(chan struct{})} }
+
+// blow makes err the failure, unless there was one before.
+func (f *fuse) blow(err error) {
+	if f.cause.CompareAndSwap(nil, &err) {
+		close(f.blown)
+		f.log.Error("storage failed, the log takes no more events", "error", err)
+	}
+}
 
 // err returns nil while the fuse is whole, then an ErrStopped.
 func (f *fuse) err() error {
@@ -54,32 +68,39 @@ type guardFS struct {
 
 func (g guardFS) Unwrap() vfs.FS { return g.FS }
 
-func (g guardFS) guard(f vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
+// guard guards a file that was opened for writing.
+func (g guardFS) guard(name string, f vfs.File, err error) (vfs.File, error) {
+	if err == nil {
+		return guardFile{f, g.fuse, strings.HasSuffix(name, ".blob")}, nil
 	}
-	return guardFile{f, g.fuse}, nil
+	if vfs.IsNoSpaceError(err) {
+		time.Sleep(retryPause)
+	}
+	return nil, err
 }
 
 func (g guardFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := g.refuse(); err != nil {
 		return nil, err
 	}
-	return g.guard(g.FS.Create(name, c))
+	f, err := g.FS.Create(name, c)
+	return g.guard(name, f, err)
 }
 
 func (g guardFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
 	if err := g.refuse(); err != nil {
 		return nil, err
 	}
-	return g.guard(g.FS.OpenReadWrite(name, c, opts...))
+	f, err := g.FS.OpenReadWrite(name, c, opts...)
+	return g.guard(name, f, err)
 }
 
 func (g guardFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := g.refuse(); err != nil {
 		return nil, err
 	}
-	return g.guard(g.FS.ReuseForWrite(oldname, newname, c))
+	f, err := g.FS.ReuseForWrite(oldname, newname, c)
+	return g.guard(newname, f, err)
 }
 
 func (g guardFS) Link(oldname, newname string) error {
@@ -113,18 +134,45 @@ func (g guardFS) RemoveAll(name string) error {
 type guardFile struct {
 	vfs.File
 	*fuse
+
+	// mute hides errors, which blow the fuse, from the writer: Pebble 2.1.7
+	// panics when a blob file cannot be finished. The manifest, which is not
+	// muted, then never gets to name the file.
+	mute bool
 }
 
-func (f guardFile) Write(p []byte) (int, error) {
-	if err := f.refuse(); err != nil {
-		return 0, err
+// settle returns what the writer of the file is to know of an error.
+func (f guardFile) settle(err error) error {
+	if err == nil || !f.mute {
+		return err
 	}
-	n, err := f.File.Write(p)
-	if vfs.IsNoSpaceError(err) {
+	f.blow(err)
+	return nil
+}
+
+// Write waits while the disk is full: Pebble must not fail for want of space
+// where it cannot go back.
+func (f guardFile) Write(p []byte) (n int, err error) {
+	for {
+		if err = f.refuse(); err != nil {
+			break
+		}
+		var m int
+		m, err = f.File.Write(p[n:])
+		n += m
+		if !vfs.IsNoSpaceError(err) {
+			break
+		}
 		time.Sleep(retryPause)
+	}
+	if err = f.settle(err); err == nil {
+		n = len(p) // what a muted file claims
 	}
 	return n, err
 }
+
+// Close closes the file, whatever became of the fuse.
+func (f guardFile) Close() error { return f.settle(f.File.Close()) }
 
 func (f guardFile) WriteAt(p []byte, off int64) (int, error) {
 	if err := f.refuse(); err != nil {
@@ -141,16 +189,16 @@ func (f guardFile) Preallocate(offset, length int64) error {
 
 func (f guardFile) Sync() error {
 	if err := f.refuse(); err != nil {
-		return err
+		return f.settle(err)
 	}
-	return f.File.Sync()
+	return f.settle(f.File.Sync())
 }
 
 func (f guardFile) SyncData() error {
 	if err := f.refuse(); err != nil {
-		return err
+		return f.settle(err)
 	}
-	return f.File.SyncData()
+	return f.settle(f.File.SyncData())
 }
 
 func (f guardFile) SyncTo(length int64) (bool, error) {
@@ -171,17 +219,28 @@ func (l storeLogger) Infof(format string, args ...any) { l.Debug(fmt.Sprintf(for
 
 func (l storeLogger) Errorf(format string, args ...any) { l.Warn(fmt.Sprintf(format, args...)) }
 
-func (l storeLogger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf(format, args...)
-	if l.fuse.blow(err) {
-		l.Error("storage failed, the log takes no more events", "error", err)
-	}
-}
+func (l storeLogger) Fatalf(format string, args ...any) { l.fuse.blow(fmt.Errorf(format, args...)) }
+
+// maxRetries is how often background work may fail before the log stops. What
+// fails for want of space is tried for ever.
+const maxRetries = 20
 
 // listener returns what Pebble tells of its background work.
 func (l storeLogger) listener() *pebble.EventListener {
+	done := func(err error) {
+		if err == nil {
+			l.fuse.retries.Store(0)
+		}
+	}
 	return &pebble.EventListener{
-		BackgroundError: func(err error) { l.Warn("background work of the store failed, it is tried again", "error", err) },
+		BackgroundError: func(err error) {
+			l.Warn("background work of the store failed, it is tried again", "error", err)
+			if !vfs.IsNoSpaceError(err) && l.fuse.retries.Add(1) > maxRetries {
+				l.fuse.blow(fmt.Errorf("background work failed %d times: %w", maxRetries, err))
+			}
+		},
+		FlushEnd:      func(info pebble.FlushInfo) { done(info.Err) },
+		CompactionEnd: func(info pebble.CompactionInfo) { done(info.Err) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			l.Error("corrupt data", "file", info.Path, "error", info.Details)
 		},

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/leathq/leat"
 )
@@ -22,9 +23,11 @@ type Log struct {
 	store *store
 	queue *queue
 
-	view   atomic.Pointer[view]
-	groups atomic.Uint64 // committed
-	behind atomic.Int64  // see committer.behind
+	view atomic.Pointer[view]
+
+	// See Stats.
+	recorded, bytes, groups atomic.Uint64
+	behind                  atomic.Int64 // nanoseconds
 
 	// closing ends waiting readers. reading is held for reading while the store
 	// is used, so that Close can wait; closed is set under it.
@@ -33,7 +36,7 @@ type Log struct {
 	closed  bool
 
 	workers  sync.WaitGroup // committer and syncer
-	broken   atomic.Bool    // Pebble panicked and cannot be closed
+	stuck    atomic.Bool    // in Pebble, which cannot be closed
 	sweeping sync.Mutex     // held by who removes what was trimmed
 }
 
@@ -61,7 +64,7 @@ func Create(dir string, c leat.Config, o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create log in %s: %w", dir, err)
 	}
-	f := new(fuse)
+	f := newFuse(o.Logger)
 	s, err := openStore(dir, o, f, createStore)
 	if err != nil {
 		return nil, err
@@ -82,7 +85,7 @@ func Open(dir string, o Options) (*Log, error) {
 	if !found {
 		return nil, fmt.Errorf("open log in %s: %w: the directory holds no log; create one there first", dir, leat.ErrNotFound)
 	}
-	f := new(fuse)
+	f := newFuse(o.Logger)
 	s, err := openStore(dir, o, f, writeStore)
 	if err != nil {
 		return nil, err
@@ -122,10 +125,12 @@ func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
 
 // Close finishes what was handed to Append, ends waiting readers with
 // leat.ErrClosed, and lets others open the directory. When the storage failed
-// while the log was open, it returns that error. Closing twice does nothing.
+// while the log was open, it returns ErrStopped; if the store then cannot be
+// closed either, the directory stays locked until the process ends. Closing
+// twice does nothing.
 func (l *Log) Close() error {
 	l.queue.close()
-	l.workers.Wait()
+	l.finish()
 	l.reading.Lock()
 	defer l.reading.Unlock()
 	if l.closed {
@@ -133,7 +138,7 @@ func (l *Log) Close() error {
 	}
 	l.closed = true
 	close(l.closing)
-	if l.broken.Load() {
+	if l.stuck.Load() {
 		return fmt.Errorf("close log in %s: %w", l.dir, l.fuse.err())
 	}
 	err := l.store.close()
@@ -146,10 +151,25 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// stop takes no more appends, because of a failure of the storage.
-func (l *Log) stop(err error) {
-	if l.fuse.blow(err) {
-		l.o.Logger.Error("storage failed, the log takes no more events", "dir", l.dir, "error", err)
+// closePatience is how long Close waits for a store that does not finish what
+// it was given: one that waits for space on the disk, or for a flush that can no
+// longer happen. What it acknowledged is safe in its write-ahead log.
+const closePatience = 10 * time.Second
+
+// finish waits until the committer and the syncer are done.
+func (l *Log) finish() {
+	done := make(chan struct{})
+	go func() {
+		l.workers.Wait()
+		close(done)
+	}()
+	patience := time.NewTimer(closePatience)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
+		l.stuck.Store(true)
+		l.fuse.blow(fmt.Errorf("the store did not finish within %v of closing the log", closePatience))
 	}
 }
 

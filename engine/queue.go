@@ -31,6 +31,8 @@ type group struct {
 	batch   *pebble.Batch // nil when there is nothing to write
 	view    *view         // what readers see once it is durable
 	changed []*bell       // of shards that have something new
+	events  uint64        // that it records
+	written uint64        // bytes of their blocks
 	refused bool          // nothing was tried, errs says why
 
 	// Set when done is closed.

@@ -5,6 +5,8 @@ import "time"
 // Stats are a log's figures at one moment.
 type Stats struct {
 	Events      uint64        // kept: the distance from oldest to head, over all shards
+	Recorded    uint64        // events since the log was opened
+	Bytes       uint64        // of their blocks
 	Groups      uint64        // group commits since the log was opened
 	DiskBytes   uint64        // taken by the log's files
 	MemoryBytes uint64        // of the cache and of what is not yet flushed
@@ -14,7 +16,10 @@ type Stats struct {
 // Stats returns the log's figures; those of the store are zero once the log is
 // closed.
 func (l *Log) Stats() Stats {
-	s := Stats{Groups: l.groups.Load(), ClockBehind: time.Duration(l.behind.Load())}
+	s := Stats{
+		Recorded: l.recorded.Load(), Bytes: l.bytes.Load(), Groups: l.groups.Load(),
+		ClockBehind: time.Duration(l.behind.Load()),
+	}
 	for _, shard := range l.view.Load().shards {
 		s.Events += shard.Head + 1 - shard.Oldest
 	}
