@@ -42,9 +42,8 @@ type Aggregate[S, E any] struct {
 	Evolve func(s S, e E) S
 
 	// Clone returns a copy of a state that shares nothing with it. When it is
-	// set, Load and Do return clones, and Evolve may change what its argument
-	// refers to. Worth it where states are read less often than evolved, or
-	// where cloning in Evolve is a nuisance.
+	// set, Evolve may change what its argument refers to, and each Load and Do
+	// makes one clone, which it returns: less than a clone for each event.
 	Clone func(S) S
 
 	// Cache is how many states are kept in memory, those used last;
@@ -201,7 +200,7 @@ func (a *Aggregate[S, E]) append(ctx context.Context, e *entry[S], c *command, e
 		return a.duplicate(ctx, e)
 	case err != nil:
 		return Result[S]{}, err
-	case receipt.Duplicate && !(uncertain && receipt.Versions[0] == e.version+1):
+	case receipt.Duplicate && (!uncertain || receipt.Versions[0] != e.version+1):
 		return a.duplicate(ctx, e)
 	}
 	s, version := e.state, e.version

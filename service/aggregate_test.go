@@ -168,7 +168,9 @@ func TestDoGivesUpOnEndlessConflicts(t *testing.T) {
 		log := &watched{Log: newLog(t, leat.Config{})}
 		other := newStocks()
 		log.append = func(ctx context.Context, events []leat.Event, conds []leat.Condition) (leat.Receipt, error) {
-			do(t, other, log.Log, "A", receive(1))
+			if _, err := other.Do(ctx, log.Log, "A", receive(1)); err != nil {
+				return leat.Receipt{}, err
+			}
 			return log.Log.Append(ctx, events, conds...)
 		}
 		_, err := newStocks().Do(t.Context(), log, "A", receive(1))
@@ -543,7 +545,6 @@ func TestLoadTellsWhichEventItCannotRead(t *testing.T) {
 }
 
 func TestAggregateIsChecked(t *testing.T) {
-	valid := func() *service.Aggregate[stock, stockEvent] { return newStocks() }
 	for _, c := range []struct {
 		field, id string
 		spoil     func(*service.Aggregate[stock, stockEvent])
@@ -555,17 +556,17 @@ func TestAggregateIsChecked(t *testing.T) {
 		{"Aggregate.Evolve", "A", func(a *service.Aggregate[stock, stockEvent]) { a.Evolve = nil }},
 		{"id of stock", "", func(*service.Aggregate[stock, stockEvent]) {}},
 	} {
-		a := valid()
+		a := newStocks()
 		c.spoil(a)
 		_, err := a.Do(t.Context(), newLog(t, leat.Config{}), c.id, receive(1))
 		if invalid, ok := errors.AsType[*leat.InvalidError](err); !ok || invalid.Field != c.field {
 			t.Errorf("error %v, want an InvalidError of %s", err, c.field)
 		}
 	}
-	if _, err := valid().Do(t.Context(), nil, "A", receive(1)); !errors.Is(err, leat.ErrInvalid) {
+	if _, err := newStocks().Do(t.Context(), nil, "A", receive(1)); !errors.Is(err, leat.ErrInvalid) {
 		t.Errorf("without a log: %v, want ErrInvalid", err)
 	}
-	_, err := valid().Do(t.Context(), newLog(t, leat.Config{}), strings.Repeat("x", 300), receive(1))
+	_, err := newStocks().Do(t.Context(), newLog(t, leat.Config{}), strings.Repeat("x", 300), receive(1))
 	if invalid, ok := errors.AsType[*leat.InvalidError](err); !ok || !strings.Contains(invalid.Field, "stream") {
 		t.Errorf("a long id: %v, want an InvalidError of the stream", err)
 	}

@@ -90,8 +90,8 @@ func (a *application) batches(stop context.Context) (out <-chan leat.Batch, wait
 	}
 }
 
-// follow sends the batches after a checkpoint until stop ends, which is no error, or
-// the log fails for good.
+// follow sends the batches after a checkpoint until stop ends, which is no
+// error, or the log fails for good.
 func (a *application) follow(stop context.Context, from leat.Checkpoint, out chan<- leat.Batch) error {
 	for failures := 0; ; {
 		var failed error
@@ -169,93 +169,6 @@ func (a *application) commit(ctx context.Context, s Step, do func(context.Contex
 		return nil
 	}
 	return err
-}
-
-// parked returns the entry of an event that is parked, behind another when err
-// is nil.
-func parked(r leat.Recorded, err error, attempts int) Parked {
-	p := Parked{
-		Stream: r.Stream, Version: r.Version, Shard: r.Shard, Seq: r.Seq, ID: r.ID, Type: r.Type,
-		Attempts: attempts, At: time.Now().UTC(),
-	}
-	if err != nil {
-		p.Error = err.Error()
-	}
-	return p
-}
-
-func (a *application) tellParked(r leat.Recorded, err error, attempts int) {
-	a.logger.Error("event is parked, and what follows in its stream", "application", a.name,
-		"stream", r.Stream, "version", r.Version, "type", r.Type, "attempts", attempts, "error", err)
-}
-
-// describe names an event in messages.
-func describe(r leat.Recorded) string {
-	return fmt.Sprintf("%s %s, version %d", r.Type, r.Stream, r.Version)
-}
-
-// retryDue lets handle try the parked events that are due, in order. After an
-// event fails its stream waits again. clear is called for a stream when none of
-// its events was left.
-func (a *application) retryDue(stop, work context.Context, handle func(context.Context, leat.Recorded, Parked) error, clear func(stream string) error) error {
-	streams, err := a.store.Due(work, a.name)
-	if err != nil {
-		return err
-	}
-	for _, stream := range streams {
-		events, err := a.store.Parked(work, a.name, stream)
-		if err != nil {
-			return err
-		}
-		left, err := a.retryStream(stop, work, events, handle)
-		if err != nil || stop.Err() != nil {
-			return err
-		}
-		if left {
-			continue
-		}
-		if err := clear(stream); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (a *application) retryStream(stop, work context.Context, events []Parked, handle func(context.Context, leat.Recorded, Parked) error) (left bool, err error) {
-	for _, p := range events {
-		if !p.Waits() {
-			continue
-		}
-		if stop.Err() != nil {
-			return true, nil
-		}
-		r, err := a.read(work, p)
-		if err == nil {
-			err = handle(work, r, p)
-		}
-		if errors.Is(err, ErrNotParked) {
-			return true, nil // discarded meanwhile; what is left will be due
-		}
-		if fatal(err) {
-			return true, err
-		}
-		if err != nil {
-			a.failed(err)
-			a.logger.Error("parked event failed again", "application", a.name, "stream", p.Stream, "version", p.Version, "error", err)
-			p.Error, p.Attempts, p.At = err.Error(), p.Attempts+1, time.Now().UTC()
-			return true, a.store.Save(work, Step{Name: a.name, Park: []Parked{p}})
-		}
-		a.unparked()
-	}
-	return false, nil
-}
-
-// read returns a parked event from the log.
-func (a *application) read(ctx context.Context, p Parked) (leat.Recorded, error) {
-	for r, err := range a.log.ReadStream(ctx, p.Stream, leat.Range{After: p.Version - 1, Through: p.Version}) {
-		return r, err
-	}
-	return leat.Recorded{}, fmt.Errorf("event %d of stream %q is not in the log", p.Version, p.Stream)
 }
 
 // guarded calls a handler and turns a panic into an error.

@@ -63,12 +63,13 @@ var ErrSkipped = errors.New("event skipped")
 // SkipUnknown is a policy of Apply and React: events whose type is not declared
 // are skipped. Without it they fail and are parked, so that none is missed; a
 // Filter with Types.Names() keeps them out in the first place.
-const SkipUnknown unknownPolicy = 1
+const SkipUnknown UnknownPolicy = 1
 
-type unknownPolicy int
+// An UnknownPolicy says what becomes of events whose type is not declared.
+type UnknownPolicy int
 
 // Apply returns a Projection's Apply that decodes events for f.
-func Apply[Tx, E any](types *Types[E], f func(ctx context.Context, tx Tx, e E, r leat.Recorded) error, policy ...unknownPolicy) func(context.Context, Tx, leat.Recorded) error {
+func Apply[Tx, E any](types *Types[E], f func(ctx context.Context, tx Tx, e E, r leat.Recorded) error, policy ...UnknownPolicy) func(context.Context, Tx, leat.Recorded) error {
 	return func(ctx context.Context, tx Tx, r leat.Recorded) error {
 		e, err := decodeFor(types, r, policy)
 		if err != nil {
@@ -79,7 +80,7 @@ func Apply[Tx, E any](types *Types[E], f func(ctx context.Context, tx Tx, e E, r
 }
 
 // React returns a Reactor's React that decodes events for f.
-func React[E any](types *Types[E], f func(ctx context.Context, e E, r leat.Recorded) error, policy ...unknownPolicy) func(context.Context, leat.Recorded) error {
+func React[E any](types *Types[E], f func(ctx context.Context, e E, r leat.Recorded) error, policy ...UnknownPolicy) func(context.Context, leat.Recorded) error {
 	return func(ctx context.Context, r leat.Recorded) error {
 		e, err := decodeFor(types, r, policy)
 		if err != nil {
@@ -89,7 +90,7 @@ func React[E any](types *Types[E], f func(ctx context.Context, e E, r leat.Recor
 	}
 }
 
-func decodeFor[E any](types *Types[E], r leat.Recorded, policy []unknownPolicy) (E, error) {
+func decodeFor[E any](types *Types[E], r leat.Recorded, policy []UnknownPolicy) (E, error) {
 	e, err := types.Decode(r)
 	if err == nil {
 		return e, nil

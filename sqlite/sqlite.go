@@ -38,7 +38,7 @@ func Open(path string) (*sql.DB, error) {
 	connections := max(4, 2*runtime.GOMAXPROCS(0))
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
-	if err := db.Ping(); err != nil {
+	if err := db.Ping(); err != nil { //nolint:noctx // a file is opened or not, there is nothing to wait for
 		_ = db.Close() // the first error says what is wrong
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}

@@ -186,7 +186,7 @@ func TestExecOutsideOfAProjection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
+	defer tx.Rollback()
 	if _, err := sqlite.Exec(t.Context(), tx, "insert into n values (?)", 7); err != nil {
 		t.Fatal(err)
 	}
@@ -201,8 +201,8 @@ func TestExecOutsideOfAProjection(t *testing.T) {
 
 func TestCommitUnderAContextThatEndsWaiting(t *testing.T) {
 	m := sqlite.ReadModel(create(t, "create table n (n integer)"))
-	err := m.Transact(t.Context(), func(context.Context, *sql.Tx) error {
-		ctx, cancel := context.WithCancel(t.Context())
+	err := m.Transact(t.Context(), func(ctx context.Context, _ *sql.Tx) error {
+		ctx, cancel := context.WithCancel(ctx)
 		cancel()
 		return m.Save(ctx, service.Step{Name: "other"}) // waits for this transaction
 	})

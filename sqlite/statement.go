@@ -20,7 +20,7 @@ const maxStatements = 256
 // Queries should be constants; values are arguments. The first 256 queries of a
 // Model are kept prepared.
 func Exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (sql.Result, error) {
-	s, err := statement(ctx, tx, query)
+	s, err := statement(ctx, tx, query) //nolint:sqlclosecheck // it ends with the transaction
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func Exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (sql.Resul
 
 // Query runs a statement that returns rows, as Exec.
 func Query(ctx context.Context, tx *sql.Tx, query string, args ...any) (*sql.Rows, error) {
-	s, err := statement(ctx, tx, query)
+	s, err := statement(ctx, tx, query) //nolint:sqlclosecheck // it ends with the transaction
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func Query(ctx context.Context, tx *sql.Tx, query string, args ...any) (*sql.Row
 
 // QueryRow runs a statement that returns at most one row, as Exec.
 func QueryRow(ctx context.Context, tx *sql.Tx, query string, args ...any) *sql.Row {
-	s, err := statement(ctx, tx, query)
+	s, err := statement(ctx, tx, query) //nolint:sqlclosecheck // it ends with the transaction
 	if s == nil || err != nil {
 		return tx.QueryRowContext(ctx, query, args...)
 	}
@@ -74,7 +74,7 @@ func (p *prepared) prepare(ctx context.Context) {
 		if _, known := p.queries[query]; known || len(p.queries) == maxStatements {
 			continue
 		}
-		s, err := p.db.PrepareContext(ctx, query)
+		s, err := p.db.PrepareContext(ctx, query) //nolint:sqlclosecheck // it is kept until the database is closed
 		if err != nil {
 			continue
 		}
