@@ -13,8 +13,9 @@ func peakMemory() int64 {
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0
 	}
+	most := int64(u.Maxrss) //nolint:unconvert // an int32 on some machines
 	if runtime.GOOS == "darwin" {
-		return int64(u.Maxrss)
+		return most
 	}
-	return int64(u.Maxrss) << 10 // KiB elsewhere
+	return most << 10 // KiB elsewhere
 }

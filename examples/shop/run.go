@@ -209,7 +209,7 @@ func (t *trade) judge(ctx context.Context) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &report{trade: t, audit: a, apps: t.shop.app.Status(), memory: peakMemory()}
+	r := &report{trade: t, audit: a, apps: t.shop.app.Status()}
 	err = t.progress.phase("reconciling", nil, func() error {
 		expected, err := t.in.expected()
 		if err != nil {
@@ -223,6 +223,7 @@ func (t *trade) judge(ctx context.Context) (*report, error) {
 			return err
 		}
 		r.checks = append(check.Compare(expected, actual), a.results()...)
+		r.memory = peakMemory()
 		r.checks = append(r.checks, t.archived(r.archive.Archived), r.nothingParked())
 		return nil
 	})

@@ -2,11 +2,9 @@ package billing
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 
-	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/database"
 )
 
 // A View is an invoice as the service tells it. Amounts are in tenths of a
@@ -24,10 +22,7 @@ const selectView = `select number, customer, country, amount, paid, credited fro
 
 // Get returns an invoice, or an error that wraps leat.ErrNotFound.
 func (s *Service) Get(ctx context.Context, number string) (View, error) {
-	v, err := scanView(s.db.QueryRowContext(ctx, selectView+` where number = ?`, number))
-	if errors.Is(err, sql.ErrNoRows) {
-		err = leat.ErrNotFound
-	}
+	v, err := database.Get(ctx, s.db, scanView, selectView+` where number = ?`, number)
 	if err != nil {
 		return View{}, fmt.Errorf("invoice %q: %w", number, err)
 	}
@@ -36,24 +31,13 @@ func (s *Service) Get(ctx context.Context, number string) (View, error) {
 
 // All calls f with every invoice, in no particular order, until f fails.
 func (s *Service) All(ctx context.Context, f func(View) error) error {
-	rows, err := s.db.QueryContext(ctx, selectView)
-	if err != nil {
+	if err := database.Each(ctx, s.db, scanView, f, selectView); err != nil {
 		return fmt.Errorf("list invoices: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		v, err := scanView(rows)
-		if err != nil {
-			return fmt.Errorf("list invoices: %w", err)
-		}
-		if err := f(v); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return nil
 }
 
-func scanView(row interface{ Scan(...any) error }) (View, error) {
+func scanView(row database.Scanner) (View, error) {
 	var v View
 	err := row.Scan(&v.Invoice, &v.Customer, &v.Country, &v.Amount, &v.Paid, &v.Credited)
 	return v, err
@@ -70,21 +54,11 @@ func (s *Service) Credit(ctx context.Context) (map[string]int64, error) {
 }
 
 func (s *Service) byCountry(ctx context.Context, query string) (map[string]int64, error) {
-	rows, err := s.db.QueryContext(ctx, query)
+	sums, err := database.Sums(ctx, s.db, query)
 	if err != nil {
 		return nil, fmt.Errorf("revenue by country: %w", err)
 	}
-	defer rows.Close()
-	sums := make(map[string]int64)
-	for rows.Next() {
-		var country string
-		var sum int64
-		if err := rows.Scan(&country, &sum); err != nil {
-			return nil, fmt.Errorf("revenue by country: %w", err)
-		}
-		sums[country] = sum
-	}
-	return sums, rows.Err()
+	return sums, nil
 }
 
 // A Sum adds up rows of the ledger.

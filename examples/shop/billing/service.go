@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/database"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/sqlite"
 )
@@ -34,13 +35,9 @@ type Service struct {
 // Open opens the service with its database in a file, which is created when it
 // does not exist.
 func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
-	db, err := sqlite.Open(path)
+	db, err := database.Open(ctx, path, schema)
 	if err != nil {
-		return nil, fmt.Errorf("open the billing database: %w", err)
-	}
-	if _, err := db.ExecContext(ctx, schema); err != nil {
-		_ = db.Close()
-		return nil, fmt.Errorf("create the tables of the billing database %s: %w", path, err)
+		return nil, fmt.Errorf("open service billing: %w", err)
 	}
 	return &Service{log: log, db: db, model: sqlite.ReadModel(db), invoices: newAggregate()}, nil
 }

@@ -28,11 +28,12 @@ const (
 // events fit into an Append of any log.
 const maxServed = 400
 
-// ErrUnknownSKU: nobody registered the SKU.
-var ErrUnknownSKU = errors.New("unknown SKU")
-
-// ErrRegistered: the SKU is registered as something else.
-var ErrRegistered = errors.New("the SKU is registered already")
+var (
+	// ErrUnknownSKU: nobody registered the SKU.
+	ErrUnknownSKU = errors.New("unknown SKU")
+	// ErrRegistered: the SKU is registered as something else.
+	ErrRegistered = errors.New("the SKU is registered already")
+)
 
 // A Kind says whether a SKU is something that lies on a shelf.
 type Kind string

@@ -2,11 +2,9 @@ package inventory
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 
-	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/database"
 )
 
 // A View is an article as the service tells it, in units.
@@ -26,10 +24,7 @@ const selectView = `select sku, kind, description, received, sold, returned, adj
 
 // Get returns an article, or an error that wraps leat.ErrNotFound.
 func (s *Service) Get(ctx context.Context, sku string) (View, error) {
-	v, err := scanView(s.db.QueryRowContext(ctx, selectView+` where sku = ?`, sku))
-	if errors.Is(err, sql.ErrNoRows) {
-		err = leat.ErrNotFound
-	}
+	v, err := database.Get(ctx, s.db, scanView, selectView+` where sku = ?`, sku)
 	if err != nil {
 		return View{}, fmt.Errorf("SKU %q: %w", sku, err)
 	}
@@ -38,24 +33,13 @@ func (s *Service) Get(ctx context.Context, sku string) (View, error) {
 
 // All calls f with every article, in no particular order, until f fails.
 func (s *Service) All(ctx context.Context, f func(View) error) error {
-	rows, err := s.db.QueryContext(ctx, selectView)
-	if err != nil {
+	if err := database.Each(ctx, s.db, scanView, f, selectView); err != nil {
 		return fmt.Errorf("list SKUs: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		v, err := scanView(rows)
-		if err != nil {
-			return fmt.Errorf("list SKUs: %w", err)
-		}
-		if err := f(v); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return nil
 }
 
-func scanView(row interface{ Scan(...any) error }) (View, error) {
+func scanView(row database.Scanner) (View, error) {
 	var v View
 	err := row.Scan(&v.SKU, &v.Kind, &v.Description, &v.Received, &v.Sold, &v.Returned, &v.Adjusted, &v.OnHand, &v.Lowest)
 	return v, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/database"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/sqlite"
 )
@@ -36,13 +37,9 @@ type Service struct {
 // Open opens the service with its database in a file, which is created when it
 // does not exist.
 func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
-	db, err := sqlite.Open(path)
+	db, err := database.Open(ctx, path, schema)
 	if err != nil {
-		return nil, fmt.Errorf("open the inventory database: %w", err)
-	}
-	if _, err := db.ExecContext(ctx, schema); err != nil {
-		_ = db.Close()
-		return nil, fmt.Errorf("create the tables of the inventory database %s: %w", path, err)
+		return nil, fmt.Errorf("open service inventory: %w", err)
 	}
 	return &Service{log: log, db: db, model: sqlite.ReadModel(db), skus: newAggregate()}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/database"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/sqlite"
 	"golang.org/x/sync/errgroup"
@@ -194,22 +195,18 @@ func (s *Service) confirmDue(ctx context.Context) error {
 	}
 }
 
-func (s *Service) due(ctx context.Context) ([]due, error) {
-	rows, err := s.db.QueryContext(ctx,
+func (s *Service) due(ctx context.Context) (batch []due, err error) {
+	err = database.Each(ctx, s.db,
+		func(row database.Scanner) (d due, err error) {
+			err = row.Scan(&d.number, &d.placed, &d.correlation)
+			return d, err
+		},
+		func(d due) error { batch = append(batch, d); return nil },
 		`select number, placed, correlation from fulfilment where invoiced = 1 and reserved = wanted limit ?`, batchOfDue)
 	if err != nil {
 		return nil, fmt.Errorf("look for orders to confirm: %w", err)
 	}
-	defer rows.Close()
-	var batch []due
-	for rows.Next() {
-		var d due
-		if err := rows.Scan(&d.number, &d.placed, &d.correlation); err != nil {
-			return nil, fmt.Errorf("look for orders to confirm: %w", err)
-		}
-		batch = append(batch, d)
-	}
-	return batch, rows.Err()
+	return batch, nil
 }
 
 func (s *Service) done(ctx context.Context, batch []due) error {

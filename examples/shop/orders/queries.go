@@ -2,12 +2,10 @@ package orders
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/database"
 )
 
 // A View is an order as the service tells it.
@@ -27,10 +25,7 @@ const selectView = `select number, customer, country, placed, status, lines, uni
 
 // Get returns an order, or an error that wraps leat.ErrNotFound.
 func (s *Service) Get(ctx context.Context, number string) (View, error) {
-	v, err := scanView(s.db.QueryRowContext(ctx, selectView+` where number = ?`, number))
-	if errors.Is(err, sql.ErrNoRows) {
-		err = leat.ErrNotFound
-	}
+	v, err := database.Get(ctx, s.db, scanView, selectView+` where number = ?`, number)
 	if err != nil {
 		return View{}, fmt.Errorf("order %q: %w", number, err)
 	}
@@ -39,24 +34,13 @@ func (s *Service) Get(ctx context.Context, number string) (View, error) {
 
 // All calls f with every order, in no particular order, until f fails.
 func (s *Service) All(ctx context.Context, f func(View) error) error {
-	rows, err := s.db.QueryContext(ctx, selectView)
-	if err != nil {
+	if err := database.Each(ctx, s.db, scanView, f, selectView); err != nil {
 		return fmt.Errorf("list orders: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		v, err := scanView(rows)
-		if err != nil {
-			return fmt.Errorf("list orders: %w", err)
-		}
-		if err := f(v); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return nil
 }
 
-func scanView(row interface{ Scan(...any) error }) (View, error) {
+func scanView(row database.Scanner) (View, error) {
 	var v View
 	var placed int64
 	err := row.Scan(&v.Order, &v.Customer, &v.Country, &placed, &v.Status, &v.Lines, &v.Units, &v.Returned, &v.Gross)
@@ -66,21 +50,11 @@ func scanView(row interface{ Scan(...any) error }) (View, error) {
 
 // Gross returns the value of the orders of each country, in tenths of a penny.
 func (s *Service) Gross(ctx context.Context) (map[string]int64, error) {
-	rows, err := s.db.QueryContext(ctx, `select country, sum(gross) from orders group by country`)
+	gross, err := database.Sums(ctx, s.db, `select country, sum(gross) from orders group by country`)
 	if err != nil {
 		return nil, fmt.Errorf("gross by country: %w", err)
 	}
-	defer rows.Close()
-	gross := make(map[string]int64)
-	for rows.Next() {
-		var country string
-		var sum int64
-		if err := rows.Scan(&country, &sum); err != nil {
-			return nil, fmt.Errorf("gross by country: %w", err)
-		}
-		gross[country] = sum
-	}
-	return gross, rows.Err()
+	return gross, nil
 }
 
 // Counts says how many SKUs and orders the service knows.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"database/sql"
 	_ "embed"
+	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/database"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/sqlite"
 )
@@ -38,13 +40,9 @@ type Service struct {
 // Open opens the service with its database in a file, which is created when it
 // does not exist.
 func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
-	db, err := sqlite.Open(path)
+	db, err := database.Open(ctx, path, schema)
 	if err != nil {
-		return nil, fmt.Errorf("open the orders database: %w", err)
-	}
-	if _, err := db.ExecContext(ctx, schema); err != nil {
-		_ = db.Close()
-		return nil, fmt.Errorf("create the tables of the orders database %s: %w", path, err)
+		return nil, fmt.Errorf("open service orders: %w", err)
 	}
 	return &Service{log: log, db: db, model: sqlite.ReadModel(db), orders: newAggregate()}, nil
 }
@@ -100,7 +98,7 @@ func (s *Service) isCharge(ctx context.Context, sku string) (bool, error) {
 	}
 	var charge bool
 	err := s.db.QueryRowContext(ctx, `select charge from catalogue where sku = ?`, sku).Scan(&charge)
-	if err == sql.ErrNoRows {
+	if errors.Is(err, sql.ErrNoRows) {
 		return false, ErrUnknownSKU
 	}
 	if err != nil {
