@@ -106,7 +106,7 @@ func (d *dirStore) create(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp) //nolint:errcheck // what stays is swept later
+	defer os.Remove(temp) // what stays is swept later
 	linked := os.Link(temp, path)
 	if linked != nil && !errors.Is(linked, fs.ErrExist) {
 		return linked

@@ -3,7 +3,6 @@ package archive_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"os"
 
 	"github.com/leathq/leat"
@@ -13,59 +12,65 @@ import (
 
 // A service archives a log into a directory and reads it back.
 func Example() {
-	ctx := context.Background()
+	if err := archiveOrders(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// archived up to orders@1,shardId-000000000000=2
+	// 1 order-536365 OrderPlaced
+	// 2 order-536365 OrderConfirmed
+}
+
+func archiveOrders(ctx context.Context) error {
 	orders, err := leattest.New(leat.Config{ID: "orders"}, nil)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer orders.Close()
 	for _, typ := range []string{"OrderPlaced", "OrderConfirmed"} {
 		if _, err := orders.Append(ctx, []leat.Event{{Stream: "order-536365", Type: typ, Source: "orders"}}); err != nil {
-			log.Fatal(err)
+			return err
 		}
 	}
 
 	folder, err := os.MkdirTemp("", "archive")
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer os.RemoveAll(folder)
 	store, err := archive.OpenStore("file://" + folder)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 
 	// A server calls archiver.Run(ctx) and leaves it running. Here all there is
 	// gets archived at once.
 	archiver, err := archive.NewArchiver(orders, store, archive.Config{})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	head, err := leat.Start(ctx, orders, leat.Now)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	if err := archiver.Flush(ctx, head); err != nil {
-		log.Fatal(err)
+		return err
 	}
 
 	copied, err := archive.Open(ctx, store, "orders")
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	checkpoint, err := copied.Checkpoint(ctx)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	fmt.Println("archived up to", checkpoint)
 	for event, err := range copied.Events(ctx, leat.ShardNumber(0), 0) {
 		if err != nil {
-			log.Fatal(err)
+			return err
 		}
 		fmt.Println(event.Seq, event.Stream, event.Type)
 	}
-	// Output:
-	// archived up to orders@1,shardId-000000000000=2
-	// 1 order-536365 OrderPlaced
-	// 2 order-536365 OrderConfirmed
+	return nil
 }

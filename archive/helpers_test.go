@@ -294,12 +294,10 @@ func (s *memoryStore) call(ctx context.Context, f func() error) error {
 	if s.fail != nil {
 		before, after = s.fail(s.calls)
 	}
-	return errors.Join(before, ctx.Err(), func() error {
-		if before != nil || ctx.Err() != nil {
-			return nil
-		}
-		return f()
-	}(), after)
+	if err := errors.Join(before, ctx.Err()); err != nil {
+		return err
+	}
+	return errors.Join(f(), after)
 }
 
 func (s *memoryStore) Create(ctx context.Context, name string, data []byte) error {

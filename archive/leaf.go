@@ -20,7 +20,8 @@ type leafHasher struct{ buf []byte }
 // log has the same. docs/format-archive.md describes the encoding; it never
 // changes.
 func (h *leafHasher) hash(e *leat.Recorded) [sha256.Size]byte {
-	b := append(h.buf[:0], 0)
+	b := h.buf[:0]
+	b = append(b, 0)
 	b = append(b, leafDomain...)
 	b = appendField(b, e.ID)
 	b = appendField(b, e.Stream)

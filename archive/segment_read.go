@@ -21,6 +21,8 @@ type segmentReader struct {
 	columns [numColumns]*columnReader
 	names   map[string]string // strings that occur again and again
 	next    uint64            // sequence to read
+	commit  uint64            // of the last event
+	found   segment           // of what was read
 	leaves  leafHasher
 }
 
@@ -32,6 +34,7 @@ func readSegment(object string, data []byte, shard leat.ShardID, desc segment) (
 			len(data), sum, desc.Size, desc.SHA256)
 	}
 	r := &segmentReader{object: object, shard: shard, desc: desc, names: make(map[string]string), next: desc.First}
+	r.found = segment{Object: desc.Object, SHA256: desc.SHA256, Size: desc.Size}
 	err := r.guard(func() error { return r.open(data) })
 	if err != nil {
 		r.close()
@@ -68,7 +71,11 @@ func (r *segmentReader) read(n int) (events []leat.Recorded, err error) {
 			if err := r.event(&events[i]); err != nil {
 				return fmt.Errorf("at sequence %d: %w", r.next, err)
 			}
-			r.next++
+			r.found.add(&events[i])
+			r.next, r.commit = r.next+1, events[i].Commit
+		}
+		if r.next > r.desc.Last && r.found != r.desc {
+			return fmt.Errorf("it holds %+v, its manifest says %+v", r.found, r.desc)
 		}
 		return nil
 	})
@@ -121,6 +128,10 @@ func (r *segmentReader) event(e *leat.Recorded) error {
 		return errors.New("category, time or at is not what it is derived from")
 	case e.Seq != r.next || e.Shard != r.shard:
 		return fmt.Errorf("it holds %s, sequence %d instead", e.Shard, e.Seq)
+	case e.Commit != e.Seq && (e.Commit != r.commit || r.next == r.desc.First):
+		return fmt.Errorf("its append begins at %d", e.Commit)
+	case r.found.Events > 0 && !e.At.After(r.found.MaxAt):
+		return fmt.Errorf("its at is %d, not after that of the event before", e.At.UnixNano())
 	case r.leaves.hash(e) != hash:
 		return errors.New("the event does not have the leaf hash beside it")
 	}
@@ -213,7 +224,7 @@ func (c *columnReader) fill() error {
 				c.pending = c.buf[:n]
 				return nil
 			}
-			if err != nil && err != io.EOF {
+			if err != nil && !errors.Is(err, io.EOF) {
 				return err
 			}
 		}
@@ -235,5 +246,5 @@ func (c *columnReader) release() {
 
 func (c *columnReader) close() {
 	c.release()
-	c.pages.Close() //nolint:errcheck // reads memory
+	c.pages.Close()
 }

@@ -26,7 +26,7 @@ const (
 // what was added lies in memory, compressed.
 type segmentWriter struct {
 	out     deferredWriter
-	parquet *parquet.Writer
+	parquet *parquet.GenericWriter[columns]
 	columns []*parquet.ColumnWriter
 	desc    segment // of what was added
 
@@ -39,7 +39,7 @@ type segmentWriter struct {
 
 func newSegmentWriter(codec *zstd.Codec) *segmentWriter {
 	w := &segmentWriter{}
-	w.parquet = parquet.NewWriter(&w.out, segmentOptions(codec)...)
+	w.parquet = parquet.NewGenericWriter[columns](&w.out, segmentOptions(codec)...)
 	w.columns = w.parquet.ColumnWriters()
 	return w
 }
