@@ -136,12 +136,8 @@ func (c *checker) each(ctx context.Context, place string, lower, upper []byte, d
 func (c *checker) checkShard(ctx context.Context, t *tail) error {
 	next := t.Oldest // sequence
 	var at int64
-	for _, p := range t.Parents {
-		for _, parent := range c.tails {
-			if parent.ID == p {
-				at = max(at, parent.lastAt)
-			}
-		}
+	for _, p := range t.parents {
+		at = max(at, p.floor())
 	}
 	err := c.each(ctx, string(t.ID), blockKey(t.number, 0), blockKey(t.number+1, 0), func(key, value []byte) {
 		_, last, err := parseBlockKey(key)

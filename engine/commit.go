@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type committer struct {
 // A tail is where a shard goes on.
 type tail struct {
 	leat.Shard
+	parents []*tail // those that Parents names
 	number  uint32
 	lastAt  int64 // of its last event ever, 0 when there was none
 	bell    *bell
@@ -201,7 +203,7 @@ func (l *Log) do(ctx context.Context, op operation, bytes int) error {
 // their streams have been asked for.
 func (c *committer) record(t *tail, events []entry) {
 	now := c.clock().UnixNano()
-	at := max(now, c.lastAt(t)+1)
+	at := max(now, t.floor()+1)
 	c.behind.Store(at - now)
 	for i := range events {
 		e := &events[i]
@@ -245,13 +247,24 @@ func (c *committer) cutBlock(t *tail) {
 	t.pending, t.bytes = t.pending[:0], 0
 }
 
-// lastAt returns the At that the next event of a shard has to exceed.
-func (c *committer) lastAt(t *tail) int64 {
-	last := t.lastAt
-	for _, p := range t.Parents {
-		last = max(last, c.lastAt(c.find(p)))
+// floor returns the At that the next event of a shard has to exceed.
+func (t *tail) floor() int64 {
+	at := t.lastAt
+	for _, p := range t.parents {
+		at = max(at, p.floor())
 	}
-	return last
+	return at
+}
+
+// trimmedWhole reports whether a shard, and all it descends from, keep nothing.
+func (t *tail) trimmedWhole() bool {
+	return t.Oldest > t.Head && !slices.ContainsFunc(t.parents, func(p *tail) bool { return !p.trimmedWhole() })
+}
+
+// startsTrimmed reports whether a shard or one it descends from has lost its
+// beginning.
+func (t *tail) startsTrimmed() bool {
+	return t.Oldest > 1 || slices.ContainsFunc(t.parents, (*tail).startsTrimmed)
 }
 
 // find returns a shard, nil when there is none of that ID.

@@ -3,7 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
-	"math"
+	"slices"
 	"time"
 
 	"github.com/leathq/leat"
@@ -24,8 +24,8 @@ func (l *Log) Import(ctx context.Context, shard leat.ShardID, events []leat.Reco
 		if bytes += events[i].Size() + recordHeaderSize; bytes > maxImportBytes {
 			return &leat.InvalidError{Field: "events", Limit: fmt.Sprintf("at most %d bytes together", maxImportBytes)}
 		}
-		if n := events[i].Seq - events[i].Commit; n > math.MaxUint32 {
-			return misfit(i, "commit", fmt.Sprintf("at most %d below seq", uint32(math.MaxUint32)), events[i].Commit)
+		if at := events[i].At; !time.Unix(0, at.UnixNano()).Equal(at) {
+			return misfit(i, "at", "between the years 1678 and 2262", at.UTC().Format(time.RFC3339))
 		}
 		op.events[i], op.places[i] = importEntry(&events[i]), uint32(events[i].Seq-events[i].Commit)
 	}
@@ -89,20 +89,18 @@ func (c *committer) continues(t *tail, first *entry) error {
 	if t.Head > 0 && first.seq != t.Head+1 {
 		return misfit(0, "seq", fmt.Sprintf("%d, the one after the head of %s", t.Head+1, t.ID), first.seq)
 	}
-	for _, p := range t.Parents {
-		if first.seq > t.Head+1 && !c.trimmedWhole(c.find(p)) {
-			return misfit(0, "seq", fmt.Sprintf("1, because the parent %s keeps events", p), first.seq)
+	for _, p := range t.parents {
+		if first.seq > t.Head+1 && !p.trimmedWhole() {
+			return misfit(0, "seq", fmt.Sprintf("1, because the parent %s keeps events", p.ID), first.seq)
 		}
 	}
-	if last := c.lastAt(t); first.at <= last {
+	if last := t.floor(); first.at <= last {
 		return misfit(0, "at", "later than "+nanosText(last)+", the last before it", nanosText(first.at))
 	}
 	for _, child := range c.shards {
-		for _, p := range child.Parents {
-			if p == t.ID && child.Head > 0 {
-				return &leat.InvalidError{
-					Field: "shard", Limit: "one whose children hold no events", Got: fmt.Sprintf("%s, a parent of %s", t.ID, child.ID),
-				}
+		if child.Head > 0 && slices.Contains(child.parents, t) {
+			return &leat.InvalidError{
+				Field: "shard", Limit: "one whose children hold no events", Got: fmt.Sprintf("%s, a parent of %s", t.ID, child.ID),
 			}
 		}
 	}
@@ -112,7 +110,7 @@ func (c *committer) continues(t *tail, first *entry) error {
 // streamsContinue reports why events do not continue their streams. It asks for
 // the version of each.
 func (c *committer) streamsContinue(t *tail, events []entry) error {
-	startsTrimmed := t.Head == 0 && events[0].seq > 1 || c.startsTrimmed(t)
+	startsTrimmed := t.Head == 0 && events[0].seq > 1 || t.startsTrimmed()
 	given := make(map[streamID]bool, len(events))
 	versions := make(map[string]uint64)
 	for i := range events {
@@ -143,20 +141,6 @@ func (c *committer) streamsContinue(t *tail, events []entry) error {
 		versions[e.stream] = e.version
 	}
 	return nil
-}
-
-// startsTrimmed reports whether a shard or one it descends from has lost its
-// beginning.
-func (c *committer) startsTrimmed(t *tail) bool {
-	if t.Oldest > 1 {
-		return true
-	}
-	for _, p := range t.Parents {
-		if c.startsTrimmed(c.find(p)) {
-			return true
-		}
-	}
-	return false
 }
 
 func misfit(i int, field, limit string, got any) error {

@@ -164,13 +164,21 @@ func (s *store) readShards() ([]*tail, error) {
 		if err := json.Unmarshal(it.Value(), &stored); err != nil {
 			return nil, fmt.Errorf("%w: description of %s: %w", leat.ErrCorrupt, leat.ShardNumber(n), err)
 		}
-		shards = append(shards, &tail{
+		t := &tail{
 			Shard: leat.Shard{
 				ID: leat.ShardNumber(n), From: stored.From, To: stored.To, Parents: stored.Parents,
 				Closed: stored.Closed, Oldest: stored.Oldest, Head: stored.Head,
 			},
 			number: uint32(n), lastAt: stored.At, bell: new(bell),
-		})
+		}
+		for _, p := range t.Parents {
+			i := slices.IndexFunc(shards, func(s *tail) bool { return s.ID == p })
+			if i < 0 {
+				return nil, fmt.Errorf("%w: %s has the parent %s, which does not stand before it", leat.ErrCorrupt, t.ID, p)
+			}
+			t.parents = append(t.parents, shards[i])
+		}
+		shards = append(shards, t)
 	}
 	if err := it.Error(); err != nil {
 		return nil, corruptOr(err)

@@ -46,10 +46,8 @@ func (s *space) take(n int) error {
 func (s *space) ask(need int64) error {
 	s.budget = 0
 	usage, err := s.fs.GetDiskUsage(s.dir)
-	if err != nil {
-		// Memory has no such thing, and not knowing is no reason to refuse.
-		s.checked, s.budget = time.Now(), 1<<62
-		return nil
+	if err != nil { // memory has no such thing, and not knowing is no reason to refuse
+		usage = vfs.DiskUsage{AvailBytes: 1 << 62}
 	}
 	reserve := s.reserve
 	if reserve == 0 {

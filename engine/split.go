@@ -43,7 +43,7 @@ func (o *splitOp) apply(c *committer) error {
 	t.Closed = true
 	changed := []*tail{t}
 	for _, child := range children {
-		changed = append(changed, &tail{Shard: child, number: uint32(len(c.shards)), bell: new(bell)})
+		changed = append(changed, &tail{Shard: child, parents: []*tail{t}, number: uint32(len(c.shards)), bell: new(bell)})
 		c.shards = append(c.shards, changed[len(changed)-1])
 	}
 	c.setRoutes()

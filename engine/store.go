@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -183,24 +184,36 @@ func exists(fsys vfs.FS, dir string) (bool, error) {
 	return desc.Exists, nil
 }
 
-// makeDir makes a directory that holds nothing foreign.
+// makeDir makes a directory that holds nothing foreign, durably so.
 func makeDir(fsys vfs.FS, dir string) error {
+	made := missingDirs(fsys, dir)
 	if err := fsys.MkdirAll(dir, 0o755); err != nil {
 		return err
+	}
+	for _, d := range made {
+		if err := syncDir(fsys, fsys.PathDir(d)); err != nil {
+			return err
+		}
 	}
 	names, err := fsys.List(dir)
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if name == ownerFile {
-			return nil // an interrupted Create
-		}
-	}
-	if len(names) > 0 {
+	if len(names) > 0 && !slices.Contains(names, ownerFile) { // which an interrupted Create leaves
 		return fmt.Errorf("the directory holds other files, such as %s: %w", names[0], fs.ErrExist)
 	}
-	return syncDir(fsys, fsys.PathDir(dir))
+	return nil
+}
+
+// missingDirs returns those of a directory and its ancestors that do not exist.
+func missingDirs(fsys vfs.FS, dir string) []string {
+	var missing []string
+	for {
+		if _, err := fsys.Stat(dir); err == nil || fsys.PathDir(dir) == dir {
+			return missing
+		}
+		missing, dir = append(missing, dir), fsys.PathDir(dir)
+	}
 }
 
 // syncDir makes the entries of a directory durable.

@@ -64,14 +64,16 @@ func (c *streamCursor) fill(ctx context.Context) error {
 		return err
 	}
 	defer c.log.reading.RUnlock()
-	v := c.log.view.Load()
+	v := c.log.view.Load() // before the snapshot, which then has all that is durable in it
+	snapshot := c.log.store.NewSnapshot()
+	defer snapshot.Close()
 	lower, upper := runBounds(c.stream)
-	runs, err := c.log.store.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	runs, err := snapshot.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return corruptOr(err)
 	}
 	defer runs.Close()
-	p := &piece{streamCursor: c, view: v, runs: runs}
+	p := &piece{streamCursor: c, view: v, snapshot: snapshot, runs: runs}
 	defer p.close()
 	err = p.read(ctx)
 	if errors.Is(err, errTrimmedMeanwhile) {
@@ -85,10 +87,11 @@ var errTrimmedMeanwhile = errors.New("trimmed while it was read")
 // A piece is the reading of one piece: the store as it is at one moment.
 type piece struct {
 	*streamCursor
-	view   *view
-	runs   *pebble.Iterator
-	blocks *pebble.Iterator // nil until it is needed
-	block  blockReader      // at blocks; none when its last is 0
+	view     *view
+	snapshot *pebble.Snapshot
+	runs     *pebble.Iterator
+	blocks   *pebble.Iterator // nil until it is needed
+	block    blockReader      // at blocks; none when its last is 0
 }
 
 func (p *piece) close() {
@@ -139,7 +142,7 @@ func (p *piece) version() (uint64, error) {
 	if above > 0 {
 		return above - 1, nil // versions have no hole
 	}
-	return readHead(p.log.store, appendHeadKey(nil, p.stream))
+	return readHead(p.snapshot, appendHeadKey(nil, p.stream))
 }
 
 func (p *piece) run() (run, error) {
@@ -211,7 +214,7 @@ func (p *piece) trimmed() error {
 	if err := p.runs.Error(); err != nil {
 		return err
 	}
-	version, err := readHead(p.log.store, appendHeadKey(nil, p.stream))
+	version, err := readHead(p.snapshot, appendHeadKey(nil, p.stream))
 	if err != nil {
 		return err
 	}
@@ -283,7 +286,7 @@ func (p *piece) seek(shard uint32, seq uint64) (err error) {
 		return p.block.skipTo(seq)
 	}
 	if p.blocks == nil {
-		p.blocks, err = p.log.store.NewIter(&pebble.IterOptions{LowerBound: []byte{blockPrefix}, UpperBound: []byte{blockPrefix + 1}})
+		p.blocks, err = p.snapshot.NewIter(&pebble.IterOptions{LowerBound: []byte{blockPrefix}, UpperBound: []byte{blockPrefix + 1}})
 		if err != nil {
 			return err
 		}

@@ -50,10 +50,10 @@ func (o *trimOp) apply(c *committer) error {
 	if err != nil || oldest == t.Oldest {
 		return err
 	}
-	for _, p := range t.Parents {
-		if !c.trimmedWhole(c.find(p)) {
+	for _, p := range t.parents {
+		if !p.trimmedWhole() {
 			return &leat.InvalidError{
-				Field: "shard", Limit: "one whose parents keep no events", Got: fmt.Sprintf("%s, a child of %s", t.ID, p),
+				Field: "shard", Limit: "one whose parents keep no events", Got: fmt.Sprintf("%s, a child of %s", t.ID, p.ID),
 			}
 		}
 	}
@@ -102,17 +102,4 @@ func (c *committer) commitOf(t *tail, seq uint64) (uint64, error) {
 	}
 	r, err := b.next()
 	return r.commit, err
-}
-
-// trimmedWhole reports whether a shard, and all it descends from, keep nothing.
-func (c *committer) trimmedWhole(t *tail) bool {
-	if t.Oldest <= t.Head {
-		return false
-	}
-	for _, p := range t.Parents {
-		if !c.trimmedWhole(c.find(p)) {
-			return false
-		}
-	}
-	return true
 }

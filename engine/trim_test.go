@@ -30,7 +30,7 @@ func appendBlocks(t *testing.T, log leat.Log, n int) {
 	}
 }
 
-// TestInterruptedTrim cuts the power at each operation of a Trim: afterwards all
+// TestInterruptedTrim cuts the power at each operation of a Trim and a Close: afterwards all
 // of it is done or nothing, and what is left to remove is removed at Open.
 func TestInterruptedTrim(t *testing.T) {
 	shard := leat.ShardNumber(0)
@@ -56,10 +56,10 @@ func TestInterruptedTrim(t *testing.T) {
 		if oldest, err := log.Trim(t.Context(), shard, 850); err != nil || oldest != 850 {
 			t.Fatalf("trim: got %d, %v, want 850", oldest, err)
 		}
+		closeLog(t, log)
 		mu.Lock()
 		done := left > 0
 		mu.Unlock()
-		closeLog(t, log)
 		if done {
 			t.Logf("power was cut at %d operations, after %d of them the trim was durable", n-1, trimmed)
 			if trimmed == 0 || trimmed == n-1 {
