@@ -143,6 +143,8 @@ func (c *committer) lookUp(o *appendOp) ([]known, error) {
 			return nil, err
 		case !ok:
 			continue
+		case int(k.shard) >= len(c.shards):
+			return nil, fmt.Errorf("event ID %q of stream %q: %w: there is no shard %d", e.id, e.stream, leat.ErrCorrupt, k.shard)
 		case k.digest != e.digest:
 			return nil, e.reused(i, "recorded with other content")
 		case e.timed && k.time != e.time:

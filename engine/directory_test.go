@@ -275,15 +275,20 @@ func TestSlowLoops(t *testing.T) {
 		mustAppend(t, log, event(fmt.Sprint(n)))
 	}
 	var last error
-	n := 0
-	for _, err := range log.ReadStream(t.Context(), "order-1", leat.Range{}) {
-		if n++; n == 1 {
+	var version uint64
+	for e, err := range log.ReadStream(t.Context(), "order-1", leat.Range{}) {
+		if last = err; err != nil {
+			break
+		}
+		if version++; e.Version != version {
+			t.Fatalf("got version %d, want %d", e.Version, version)
+		}
+		if version == 1 {
 			closeLog(t, log)
 		}
-		last = err
 	}
-	if !errors.Is(last, leat.ErrClosed) || n < 2 {
-		t.Errorf("got %d events and %v, want some and ErrClosed", n, last)
+	if !errors.Is(last, leat.ErrClosed) || version == 0 {
+		t.Errorf("got %d events and %v, want some and ErrClosed", version, last)
 	}
 }
 
@@ -394,6 +399,36 @@ func TestDamageIsNeverRead(t *testing.T) {
 	}
 	if !errors.Is(last, leat.ErrCorrupt) || !reflect.DeepEqual(versions, []uint64{1}) {
 		t.Errorf("read the stream: got versions %v and %v, want 1 and ErrCorrupt", versions, last)
+	}
+}
+
+// TestDamagedIndex lets the index name shards that do not exist.
+func TestDamagedIndex(t *testing.T) {
+	mem := vfs.NewMem()
+	log := create(t, mem, engine.Options{})
+	mustAppend(t, log, event("a"))
+	closeLog(t, log)
+	withStore(t, mem, func(db *pebble.DB) {
+		put(t, db, "ia"+"order-1"+"\x00", "\x63\x01\x01"+strings.Repeat("\x00", 32))
+		put(t, db, "sorder-1\xff\x00\x00\x00\x00\x00\x00\x00\x01", "\x63\x01\x01")
+		put(t, db, "sorder-1\xff\x00\x00\x00\x00\x00\x00\x00\x02", "\x00\x01\x01")
+	})
+	log, err := engine.Open("log", engine.Options{FS: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, log)
+	if r, err := log.Append(t.Context(), []leat.Event{event("a")}); !errors.Is(err, leat.ErrCorrupt) {
+		t.Errorf("append a known event: got %+v, %v, want ErrCorrupt", r, err)
+	}
+	for _, r := range []leat.Range{{}, leat.Range{}.Reverse()} {
+		var last error
+		for _, err := range log.ReadStream(t.Context(), "order-1", r) {
+			last = err
+		}
+		if !errors.Is(last, leat.ErrCorrupt) {
+			t.Errorf("read %+v: got %v, want ErrCorrupt", r, last)
+		}
 	}
 }
 

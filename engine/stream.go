@@ -60,6 +60,7 @@ type streamCursor struct {
 
 // fill reads the next piece.
 func (c *streamCursor) fill(ctx context.Context) error {
+	c.events, c.bytes = nil, 0
 	if err := c.log.read(ctx); err != nil {
 		return err
 	}
@@ -101,7 +102,6 @@ func (p *piece) close() {
 }
 
 func (p *piece) read(ctx context.Context) error {
-	p.events, p.bytes = nil, 0
 	if !p.begun {
 		last, err := p.version()
 		if err != nil {

@@ -34,8 +34,14 @@ func (v *view) durable(shard uint32, seq uint64) bool {
 	return int(shard) < len(v.shards) && seq <= v.shards[shard].Head
 }
 
-// oldest returns the oldest sequence kept of a shard that the view has.
-func (v *view) oldest(shard uint32) uint64 { return v.shards[shard].Oldest }
+// oldest returns the oldest sequence kept of a shard, 1 when there is none of
+// that number: then nothing of it will be found.
+func (v *view) oldest(shard uint32) uint64 {
+	if int(shard) < len(v.shards) {
+		return v.shards[shard].Oldest
+	}
+	return 1
+}
 
 func (l *Log) noShard(id leat.ShardID) error {
 	return fmt.Errorf("shard %q of log %s: %w", id, l.info.ID, leat.ErrNotFound)
