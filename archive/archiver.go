@@ -223,15 +223,16 @@ func (a *Archiver) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shards, err := a.log.Shards(ctx)
-	if err != nil {
-		return err
-	}
 	archive, err := create(ctx, a.store, info)
 	if err != nil {
 		return err
 	}
 	tails, err := archive.tails(ctx)
+	if err != nil {
+		return err
+	}
+	// After the tails: what another archiver adds meanwhile is in the log already.
+	shards, err := a.log.Shards(ctx)
 	if err != nil {
 		return err
 	}

@@ -222,22 +222,33 @@ func TestArchiversRace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 10 {
-		appendSome(t, log, rng, 100)
-		to := head(t, log)
 		var wg sync.WaitGroup
+		done := make(chan struct{})
 		for i := range 3 {
 			a, err := archive.NewArchiver(log, store, archive.Config{SegmentBytes: int64(2+i) << 10})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 2 {
-				wg.Go(func() {
-					if err := a.Flush(t.Context(), to); err != nil {
-						t.Errorf("flush: %v", err)
+			wg.Go(func() {
+				for last := false; !last; {
+					select {
+					case <-done:
+						last = true
+					default:
 					}
-				})
-			}
+					to, err := leat.Start(t.Context(), log, leat.Now)
+					if err == nil {
+						err = a.Flush(t.Context(), to)
+					}
+					if err != nil {
+						t.Errorf("flush: %v", err)
+						return
+					}
+				}
+			})
 		}
+		appendSome(t, log, rng, 100)
+		close(done)
 		wg.Wait()
 		if t.Failed() {
 			return
@@ -324,10 +335,10 @@ func TestRunOutlivesFailures(t *testing.T) {
 		stop := run(t, a)
 		appendOne(t, log, "order-1")
 		time.Sleep(time.Hour)
-		if calls := store.calls; calls > 100 {
-			t.Errorf("%d calls in an hour of failures, want at most 100", calls)
-		}
 		store.mu.Lock()
+		if store.calls > 100 {
+			t.Errorf("%d calls in an hour of failures, want at most 100", store.calls)
+		}
 		store.fail = nil
 		store.mu.Unlock()
 		if st := status(t, a); !errors.Is(st.Err, down) {
