@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/pprof"
+	"strings"
 	"syscall"
 )
 
@@ -49,12 +50,14 @@ func main() { os.Exit(start(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // start returns the exit status.
 func start(args []string, stdout, stderr io.Writer) int {
-	o, err := parse(args, stderr)
+	o, flags, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+		help(stdout, flags)
 		return 0
 	case err != nil:
-		return 2 // parse has told
+		fmt.Fprintf(stderr, "shop: %v; --help explains\n", err)
+		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -73,29 +76,32 @@ func start(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func parse(args []string, stderr io.Writer) (options, error) {
+func parse(args []string) (options, *flag.FlagSet, error) {
 	o := options{given: make(map[string]bool)}
 	f := flag.NewFlagSet("shop", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	f.BoolVar(&o.once, "once", false, "end when the books are checked; without it the shop stays open")
-	f.StringVar(&o.orders, "orders", "", "order `FILE` to trade, CSV or gzipped CSV: InvoiceNo, StockCode, Description,\nQuantity, InvoiceDate, UnitPrice, CustomerID, Country")
-	f.Uint64Var(&o.seed, "seed", 1, "seed of the made-up orders: the same seed makes the same orders")
-	f.IntVar(&o.count, "count", 2000, "how many orders to make up")
-	f.StringVar(&o.data, "data", "", "`DIR`ectory to keep log, archive and databases in, and to go on from; a temporary\none, removed at the end, when empty")
-	f.StringVar(&o.cpuprofile, "cpuprofile", "", "write a CPU profile to `FILE`, for go tool pprof")
-	f.Usage = func() {
-		fmt.Fprint(stderr, usage)
-		f.PrintDefaults()
-	}
+	f.SetOutput(io.Discard) // errors and help are told by start
+	f.BoolVar(&o.once, "once", false, "end when the books are checked, instead of staying open")
+	f.StringVar(&o.orders, "orders", "", "trade the orders in `FILE`: CSV or gzipped CSV with the columns InvoiceNo,\nStockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID, Country")
+	f.Uint64Var(&o.seed, "seed", 1, "`SEED` of made-up orders: the same seed makes the same orders")
+	f.IntVar(&o.count, "count", 2000, "`HOW MANY` orders to make up")
+	f.StringVar(&o.data, "data", "", "keep log, archive and databases in `DIR` and go on from what is there; without it\nthey are in a temporary directory that is removed at the end")
+	f.StringVar(&o.cpuprofile, "cpuprofile", "", "write a CPU profile for go tool pprof to `FILE`")
 	if err := f.Parse(args); err != nil {
-		return o, err
+		return o, f, err
 	}
 	f.Visit(func(f *flag.Flag) { o.given[f.Name] = true })
-	err := o.check(f.Args())
-	if err != nil {
-		fmt.Fprintf(stderr, "shop: %v; --help explains\n", err)
-	}
-	return o, err
+	return o, f, o.check(f.Args())
+}
+
+func help(out io.Writer, flags *flag.FlagSet) {
+	fmt.Fprint(out, usage)
+	flags.VisitAll(func(f *flag.Flag) {
+		value, text := flag.UnquoteUsage(f)
+		if f.DefValue != "" && f.DefValue != "false" {
+			text += " (" + f.DefValue + ")"
+		}
+		fmt.Fprintf(out, "    --%s\n          %s\n", strings.TrimSpace(f.Name+" "+value), strings.ReplaceAll(text, "\n", "\n          "))
+	})
 }
 
 func (o options) check(rest []string) error {

@@ -117,7 +117,7 @@ func (r *report) events(out io.Writer) {
 }
 
 func (r *report) applications(out io.Writer) {
-	const row = "  %s\t%12s\t%10s\t%10s\t%8s\t%8s\t%8s\n"
+	const row = "  %s\t%10s\t%10s\t%10s\t%8s\t%8s\t%8s\n"
 	w := table(out)
 	fmt.Fprintf(w, "\nApplications\n")
 	fmt.Fprintf(w, row, "", "handled", "events/s", "most lag", "lag", "retries", "parked")
@@ -127,6 +127,7 @@ func (r *report) applications(out io.Writer) {
 			thousands(int64(r.trade.shop.mostLag(a.Name))), thousands(int64(a.Lag)), thousands(int64(a.Failures)), thousands(int64(a.Parked)))
 	}
 	_ = w.Flush()
+	fmt.Fprintln(out, "  lag: all events of the log that an application has not passed yet")
 }
 
 func (r *report) agreeing(out io.Writer) {

@@ -89,9 +89,9 @@ func TestUsage(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			status, _, told := shopTest(test.args...)
-			if status != test.status || !strings.Contains(told, test.says) {
-				t.Errorf("exit status %d, want %d and %q in\n%s", status, test.status, test.says, told)
+			status, out, told := shopTest(test.args...)
+			if status != test.status || !strings.Contains(out+told, test.says) {
+				t.Errorf("exit status %d, want %d and %q in\n%s%s", status, test.status, test.says, out, told)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,14 +120,19 @@ func (s *shop) Close() error {
 func (s *shop) run(ctx context.Context, work func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	open, shut := context.WithCancel(ctx)
-	g.Go(func() error { return s.app.Run(open) })
+	var failed error // why the app ended, which work may notice before we do
+	g.Go(func() error {
+		failed = s.app.Run(open)
+		return failed
+	})
 	g.Go(func() error { return s.archiver.Run(open) })
 	g.Go(func() error { return s.watch(open) })
 	g.Go(func() error {
 		defer shut()
 		return work(ctx)
 	})
-	return g.Wait()
+	err := g.Wait()
+	return cmp.Or(failed, err)
 }
 
 // watch notes how far the applications lag behind, until ctx ends.
