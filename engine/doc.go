@@ -23,8 +23,10 @@
 // # When storage fails
 //
 // A group that would leave less than the reserve free on the disk is refused
-// with [leat.ErrFull], so that Pebble does not run out of space in the middle.
-// When a write or sync fails all the same, nothing can be said about what is on
+// with [leat.ErrFull], so that Pebble does not run out of space in the middle. A
+// write that finds the disk full all the same waits for space.
+//
+// When a write or sync fails in any other way, nothing can be said about what is on
 // the disk: the groups under way get [leat.ErrUncertain], the log takes no more
 // ([ErrStopped]), and not a byte in its directory changes any more, whatever
 // Pebble tries. Readers go on with what is durable. Closing and opening the log

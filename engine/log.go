@@ -75,7 +75,10 @@ func Create(dir string, c leat.Config, o Options) (*Log, error) {
 	return start(dir, s, o, f)
 }
 
-// Open opens the log in a directory. It is leat.ErrNotFound when there is none.
+// Open opens the log in a directory, and finishes what a crash interrupted. The
+// error is leat.ErrNotFound when there is no log, leat.ErrUnsupported when its
+// format is a later one, leat.ErrCorrupt when it is damaged, and names the
+// process that has it open when there is one.
 func Open(dir string, o Options) (*Log, error) {
 	o = o.withDefaults()
 	found, err := exists(o.FS, dir)
