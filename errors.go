@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Errors of an Append. Nothing was written, unless the error is ErrUncertain.
@@ -49,6 +50,8 @@ var (
 	ErrCorrupt = errors.New("corrupt")
 	// ErrFenced: another owner has taken over.
 	ErrFenced = errors.New("fenced: another owner has taken over")
+	// ErrHeld: another owner holds the lease. A *HeldError.
+	ErrHeld = errors.New("held by another owner")
 )
 
 // InvalidError says which field is out of bounds and what the bound is. It is
@@ -152,3 +155,15 @@ func (e *DivergedError) Error() string {
 }
 
 func (e *DivergedError) Unwrap() error { return ErrDiverged }
+
+// HeldError says who holds a lease, and until when. It is an ErrHeld.
+type HeldError struct {
+	Lease Lease
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("held: %s of application %q is leased to %q until %s",
+		e.Lease.Shard, e.Lease.App, e.Lease.Owner, e.Lease.Expires.UTC().Format(time.RFC3339Nano))
+}
+
+func (e *HeldError) Unwrap() error { return ErrHeld }
