@@ -57,7 +57,9 @@ func (p *printer) print(r *leat.Recorded) error {
 	const columns = "%-20s  %-24s  %7s  %-20s  %s"
 	if !p.headed {
 		p.headed = true
-		p.line(fmt.Sprintf(columns, "TIME", "STREAM", "VERSION", "TYPE", "DATA"))
+		if err := p.line(fmt.Sprintf(columns, "TIME", "STREAM", "VERSION", "TYPE", "DATA")); err != nil {
+			return err
+		}
 	}
 	return p.line(fmt.Sprintf(columns, r.Time.Format("2006-01-02T15:04:05Z"),
 		printable([]byte(r.Stream)), strconv.FormatUint(r.Version, 10), printable([]byte(r.Type)), p.data(r)))
