@@ -199,6 +199,8 @@ func CheckImport(shard ShardID, events []Recorded) error {
 		switch {
 		case e.Shard != shard:
 			return eventError(i, "shard", "the shard imported into", brief(string(e.Shard)))
+		case e.Seq > math.MaxInt64 || e.Version > math.MaxInt64:
+			return eventError(i, "seq or version", fmt.Sprintf("at most %d", math.MaxInt64), fmt.Sprintf("%d, %d", e.Seq, e.Version))
 		case e.Seq == 0 || i > 0 && e.Seq != events[i-1].Seq+1:
 			return eventError(i, "seq", "the one after the last, from 1", fmt.Sprint(e.Seq))
 		case e.Commit != commit:
@@ -209,8 +211,8 @@ func CheckImport(shard ShardID, events []Recorded) error {
 			return eventError(i, "time", "set", "nothing")
 		case e.ContentType == "":
 			return eventError(i, "contenttype", "set", "nothing")
-		case !nanoseconds(e.At):
-			return eventError(i, "at", "between the years 1678 and 2262", e.At.UTC().Format(time.RFC3339))
+		case !nanoseconds(e.At) || e.At.UTC().Year() > 2261: // those to come need a later one
+			return eventError(i, "at", "between the years 1678 and 2261", e.At.UTC().Format(time.RFC3339))
 		case i > 0 && !e.At.After(events[i-1].At):
 			return eventError(i, "at", "later than that of the event before", e.At.Format(time.RFC3339Nano))
 		}
