@@ -24,9 +24,6 @@ func (l *Log) Import(ctx context.Context, shard leat.ShardID, events []leat.Reco
 		if bytes += events[i].Size() + recordHeaderSize; bytes > maxImportBytes {
 			return &leat.InvalidError{Field: "events", Limit: fmt.Sprintf("at most %d bytes together", maxImportBytes)}
 		}
-		if at := events[i].At; !time.Unix(0, at.UnixNano()).Equal(at) {
-			return misfit(i, "at", "between the years 1678 and 2262", at.UTC().Format(time.RFC3339))
-		}
 		op.events[i], op.places[i] = importEntry(&events[i]), uint32(events[i].Seq-events[i].Commit)
 	}
 	return l.do(ctx, op, max(aloneBytes, bytes))
@@ -97,14 +94,19 @@ func (c *committer) continues(t *tail, first *entry) error {
 	if last := t.floor(); first.at <= last {
 		return misfit(0, "at", "later than "+nanosText(last)+", the last before it", nanosText(first.at))
 	}
-	for _, child := range c.shards {
-		if child.Head > 0 && slices.Contains(child.parents, t) {
+	for _, d := range c.shards {
+		if d.Head > 0 && d.descends(t) {
 			return &leat.InvalidError{
-				Field: "shard", Limit: "one whose children hold no events", Got: fmt.Sprintf("%s, a parent of %s", t.ID, child.ID),
+				Field: "shard", Limit: "one whose descendants hold no events", Got: fmt.Sprintf("%s, from which %s descends", t.ID, d.ID),
 			}
 		}
 	}
 	return nil
+}
+
+// descends reports whether a shard continues another, directly or not.
+func (t *tail) descends(from *tail) bool {
+	return slices.ContainsFunc(t.parents, func(p *tail) bool { return p == from || p.descends(from) })
 }
 
 // streamsContinue reports why events do not continue their streams. It asks for
