@@ -19,7 +19,7 @@ type committer struct {
 	index  *index
 	space  *space
 	clock  func() time.Time
-	behind *atomic.Int64 // see Stats.ClockBehind
+	latest *atomic.Int64 // see Stats.ClockBehind
 	single bool
 
 	shards []*tail // by number
@@ -85,10 +85,13 @@ func (l *Log) build(c *committer, g *group) {
 	c.group = g
 	c.batch = c.db.NewBatchWithSize(g.bytes + g.bytes/2 + 1024)
 	for i, op := range g.ops {
-		g.errs[i] = op.apply(c)
+		if op != nil {
+			g.errs[i] = op.apply(c)
+		}
 	}
 	if len(c.touched) == 0 {
 		c.batch.Close()
+		c.index.applied()
 		return
 	}
 	for _, t := range c.touched {
@@ -191,20 +194,22 @@ func (l *Log) do(ctx context.Context, op operation, bytes int) error {
 	case <-g.done:
 		return g.errs[i]
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ctx.Err(), leat.ErrUncertain)
+		err = ctx.Err()
 	case <-l.fuse.blown:
 		// The answer may never come: the committer can be waiting in Pebble for
 		// a flush that will not happen any more.
-		return fmt.Errorf("%w: %w", leat.ErrUncertain, l.fuse.err())
+		err = l.fuse.err()
 	}
+	if l.queue.takeBack(g, i) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", leat.ErrUncertain, err)
 }
 
 // record puts the events of one Append at the end of a shard. The versions of
 // their streams have been asked for.
 func (c *committer) record(t *tail, events []entry) {
-	now := c.clock().UnixNano()
-	at := max(now, t.floor()+1)
-	c.behind.Store(at - now)
+	at := max(c.clock().UnixNano(), t.floor()+1)
 	for i := range events {
 		e := &events[i]
 		e.shard, e.seq, e.at = t.number, t.Head+1, at
@@ -215,6 +220,7 @@ func (c *committer) record(t *tail, events []entry) {
 		c.add(t, e, uint32(i))
 		at++
 	}
+	c.latest.Store(max(c.latest.Load(), t.lastAt))
 }
 
 // add puts an event, of which everything is decided, at the end of a shard:

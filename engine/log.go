@@ -27,7 +27,7 @@ type Log struct {
 
 	// See Stats.
 	recorded, bytes, groups atomic.Uint64
-	behind                  atomic.Int64 // nanoseconds
+	latest                  atomic.Int64 // the last At, in nanoseconds since 1970
 
 	// closing ends waiting readers. reading is held for reading while the store
 	// is used, so that Close can wait; closed is set under it.
@@ -108,9 +108,12 @@ func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
 		queue: newQueue(), closing: make(chan struct{}),
 	}
 	c := &committer{
-		db: s.DB, index: newIndex(s.DB, o.CacheBytes/8), clock: o.Clock, behind: &l.behind, single: info.Single,
+		db: s.DB, index: newIndex(s.DB, o.CacheBytes/8), clock: o.Clock, latest: &l.latest, single: info.Single,
 		space:  &space{fs: o.FS, dir: dir, reserve: o.ReserveBytes},
 		shards: tails,
+	}
+	for _, t := range tails {
+		l.latest.Store(max(l.latest.Load(), t.lastAt))
 	}
 	c.setRoutes()
 	v, _ := c.publish()

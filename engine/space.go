@@ -45,19 +45,27 @@ func (s *space) take(n int) error {
 
 func (s *space) ask(need int64) error {
 	s.budget = 0
-	usage, err := s.fs.GetDiskUsage(s.dir)
+	room, err := askRoom(s.fs, s.dir, s.reserve, need)
+	if err != nil {
+		return fmt.Errorf("append %d bytes in %s: %w", need/spacePerByte, s.dir, err)
+	}
+	s.checked, s.budget = time.Now(), room
+	return nil
+}
+
+// askRoom returns how many bytes may be written before the reserve is touched,
+// leat.ErrFull when they are fewer than are needed.
+func askRoom(fs vfs.FS, dir string, reserve, need int64) (int64, error) {
+	usage, err := fs.GetDiskUsage(dir)
 	if err != nil { // memory has no such thing, and not knowing is no reason to refuse
 		usage = vfs.DiskUsage{AvailBytes: 1 << 62}
 	}
-	reserve := s.reserve
 	if reserve == 0 {
 		reserve = min(defaultReserveBytes, int64(usage.TotalBytes/20))
 	}
 	free := int64(min(usage.AvailBytes, 1<<62))
 	if free-need < reserve {
-		return fmt.Errorf("append %d bytes in %s: %w: %d bytes are free, of which %d are a reserve",
-			need/spacePerByte, s.dir, leat.ErrFull, free, reserve)
+		return 0, fmt.Errorf("%w: %d bytes are free, of which %d are a reserve", leat.ErrFull, free, reserve)
 	}
-	s.checked, s.budget = time.Now(), free-reserve
-	return nil
+	return free - reserve, nil
 }

@@ -10,15 +10,21 @@ type Stats struct {
 	Groups      uint64        // group commits since the log was opened
 	DiskBytes   uint64        // taken by the log's files
 	MemoryBytes uint64        // of the cache and of what is not yet flushed
-	ClockBehind time.Duration // by which Recorded.At was ahead of the clock at the last Append
+	ClockBehind time.Duration // by which the last Recorded.At is ahead of the clock
+	Full        error         // leat.ErrFull when the disk is, so that nothing can be appended
+	Stopped     error         // ErrStopped once the storage failed
 }
 
 // Stats returns the log's figures; those of the store are zero once the log is
-// closed.
+// closed. It asks the file system for its free space.
 func (l *Log) Stats() Stats {
 	s := Stats{
 		Recorded: l.recorded.Load(), Bytes: l.bytes.Load(), Groups: l.groups.Load(),
-		ClockBehind: time.Duration(l.behind.Load()),
+		ClockBehind: max(0, time.Duration(l.latest.Load()-l.o.Clock().UnixNano())),
+		Stopped:     l.fuse.err(),
+	}
+	if l.o.ReserveBytes >= 0 {
+		_, s.Full = askRoom(l.o.FS, l.dir, l.o.ReserveBytes, 0)
 	}
 	for _, shard := range l.view.Load().shards {
 		s.Events += shard.Head + 1 - shard.Oldest
