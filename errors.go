@@ -167,3 +167,38 @@ func (e *HeldError) Error() string {
 }
 
 func (e *HeldError) Unwrap() error { return ErrHeld }
+
+// Code returns the stable name of the situation that err tells of, as doors and
+// metrics spell it: "conflict" for ErrConflict, "id_reused" for ErrIDReused. It
+// is empty when err is none of this package's errors. When err is several, the
+// one that says most about what to do comes first.
+func Code(err error) string {
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return c.code
+		}
+	}
+	return ""
+}
+
+var codes = []struct {
+	err  error
+	code string
+}{
+	{ErrUncertain, "uncertain"}, // whatever the cause: the outcome is unknown
+	{ErrInvalid, "invalid"},
+	{ErrCrossKey, "cross_key"},
+	{ErrIDReused, "id_reused"},
+	{ErrPartial, "partial"},
+	{ErrConflict, "conflict"},
+	{ErrFull, "full"},
+	{ErrNotFound, "not_found"},
+	{ErrTrimmed, "trimmed"},
+	{ErrDiverged, "diverged"},
+	{ErrDenied, "denied"},
+	{ErrUnsupported, "unsupported"},
+	{ErrClosed, "closed"},
+	{ErrCorrupt, "corrupt"},
+	{ErrFenced, "fenced"},
+	{ErrHeld, "held"},
+}
