@@ -61,12 +61,15 @@ type ReadModel[Tx any] interface {
 }
 
 // A Step is what an application did: it moved on from one checkpoint to
-// another, parked events, and got done with events that it had parked.
+// another, got done with events that it had parked, and parked events.
 type Step struct {
 	Name     string
 	From, To leat.Checkpoint // both zero when it does not move, and is not to be fenced
+	Done     []Parked        // waited, and wait no longer
 	Park     []Parked        // to be kept; replaces what is kept of the same event, unless discarded
-	Done     []Parked        // handled at last: no longer kept
+
+	// An event that was tried again in vain is in both: it stays, but is not put
+	// back after somebody else has handled or discarded it.
 }
 
 // Parked says of an event that an application could not handle it yet. The event

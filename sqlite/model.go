@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime"
@@ -104,16 +105,18 @@ func (m *Model) Commit(ctx context.Context, s service.Step, f func(ctx context.C
 		if err := s.Check(at); err != nil {
 			return err
 		}
-		if err := f(ctx, tx); err != nil {
+		// The step goes first: should SQLite roll back by itself while f runs, as
+		// it does when the disk is full, what comes after would be written alone.
+		if err := move(ctx, tx, s.Name, at, s.To); err != nil {
 			return err
 		}
-		if err := move(ctx, tx, s.Name, at, s.To); err != nil {
+		if err := done(ctx, tx, s.Name, s.Done); err != nil {
 			return err
 		}
 		if err := park(ctx, tx, s.Name, s.Park); err != nil {
 			return err
 		}
-		return done(ctx, tx, s.Name, s.Done)
+		return f(ctx, tx)
 	})
 	if err != nil {
 		return fmt.Errorf("commit step of %q: %w", s.Name, err)
@@ -123,8 +126,12 @@ func (m *Model) Commit(ctx context.Context, s service.Step, f func(ctx context.C
 
 // Transact runs f in a transaction of its own, in turn with those of the
 // projections on this database: for what Projection.Then marks as done, and
-// other writes of the service. An error or panic of f rolls it back.
+// other writes of the service. An error or panic of f rolls it back. Inside of
+// another transaction on this database it fails, as it would wait for itself.
 func (m *Model) Transact(ctx context.Context, f func(ctx context.Context, tx *sql.Tx) error) error {
+	if in, _ := ctx.Value(inTxKey{}).(*inTx); in != nil && in.prepared.db == m.db {
+		return errors.New("begin transaction: the context is that of another on the same database; use the one it has")
+	}
 	select {
 	case m.writer <- struct{}{}:
 		defer func() { <-m.writer }()
@@ -144,7 +151,11 @@ func (m *Model) Transact(ctx context.Context, f func(ctx context.Context, tx *sq
 	if err := f(context.WithValue(ctx, inTxKey{}, in), tx); err != nil {
 		return err
 	}
-	return tx.Commit()
+	err = tx.Commit()
+	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+		return ctx.Err() // which ended the transaction first
+	}
+	return err
 }
 
 func (m *Model) createTables(ctx context.Context) error {

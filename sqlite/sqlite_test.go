@@ -201,12 +201,72 @@ func TestExecOutsideOfAProjection(t *testing.T) {
 
 func TestCommitUnderAContextThatEndsWaiting(t *testing.T) {
 	m := sqlite.ReadModel(create(t, "create table n (n integer)"))
-	err := m.Transact(t.Context(), func(ctx context.Context, _ *sql.Tx) error {
-		ctx, cancel := context.WithCancel(ctx)
+	err := m.Transact(t.Context(), func(context.Context, *sql.Tx) error {
+		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		return m.Save(ctx, service.Step{Name: "other"}) // waits for this transaction
+		return m.Save(ended, service.Step{Name: "other"}) // waits for this transaction
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
+	}
+}
+
+// A full disk makes SQLite roll back by itself. A handler that ignores its error
+// must not bring the checkpoint past what was lost.
+func TestAStepIsNotTakenWithoutItsWrites(t *testing.T) {
+	db := create(t, "create table n (data blob)")
+	db.SetMaxOpenConns(1) // max_page_count belongs to the connection
+	m := sqlite.ReadModel(db)
+	from := leat.Checkpoint{Log: "L", Epoch: 1}
+	step := func(seq uint64) service.Step {
+		s := service.Step{Name: "h", From: from.Clone(), To: from.Clone()}
+		s.To.Set(leat.ShardNumber(0), seq)
+		return s
+	}
+	first := step(1)
+	first.From = leat.Checkpoint{}
+	if err := m.Save(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	from.Set(leat.ShardNumber(0), 1)
+	if _, err := db.Exec("pragma max_page_count = 20"); err != nil {
+		t.Fatal(err)
+	}
+	err := m.Commit(t.Context(), step(2), func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := sqlite.Exec(ctx, tx, "insert into n values (1)"); err != nil {
+			return err
+		}
+		if _, err := sqlite.Exec(ctx, tx, "insert into n values (zeroblob(1000000))"); err == nil || !strings.Contains(err.Error(), "full") {
+			t.Errorf("insert of a megabyte: %v, want that the database is full", err)
+		}
+		return nil
+	})
+	if err == nil {
+		t.Error("the commit of what SQLite rolled back succeeds")
+	}
+	at, err := m.Checkpoint(t.Context(), "h")
+	if err != nil || at.Seqs[leat.ShardNumber(0)] != 1 {
+		t.Errorf("checkpoint is %v, %v; want 1: the writes are lost", at, err)
+	}
+}
+
+// A transaction inside another would wait for it for ever.
+func TestTransactRefusesToWaitForItself(t *testing.T) {
+	db := create(t, "create table n (n integer)")
+	m, other := sqlite.ReadModel(db), sqlite.ReadModel(db)
+	err := m.Transact(t.Context(), func(ctx context.Context, _ *sql.Tx) error {
+		_, err := other.Parked(ctx, "h", "")
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "same database") {
+		t.Errorf("a transaction in a transaction: %v, want an error that says so", err)
+	}
+	another := sqlite.ReadModel(create(t, "create table n (n integer)"))
+	err = m.Transact(t.Context(), func(ctx context.Context, _ *sql.Tx) error {
+		_, err := another.Parked(ctx, "h", "")
+		return err
+	})
+	if err != nil {
+		t.Errorf("a transaction on another database: %v", err)
 	}
 }

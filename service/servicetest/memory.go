@@ -111,18 +111,18 @@ func (m *Memory) Commit(ctx context.Context, step service.Step, f func(ctx conte
 			}
 			s.checkpoints[step.Name] = at
 		}
-		for _, p := range step.Park {
-			at := place{step.Name, p.Stream, p.Version}
-			if known, ok := s.parked[at]; !ok || known.Waits() {
-				s.parked[at] = entry{Parked: p}
-			}
-		}
 		for _, p := range step.Done {
 			at := place{step.Name, p.Stream, p.Version}
 			if known, ok := s.parked[at]; !ok || !known.Waits() {
 				return fmt.Errorf("event %d of stream %q: %w", p.Version, p.Stream, service.ErrNotParked)
 			}
 			delete(s.parked, at)
+		}
+		for _, p := range step.Park {
+			at := place{step.Name, p.Stream, p.Version}
+			if known, ok := s.parked[at]; !ok || known.Waits() {
+				s.parked[at] = entry{Parked: p}
+			}
 		}
 		return nil
 	})

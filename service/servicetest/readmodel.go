@@ -374,7 +374,8 @@ func (d *desk[Tx]) retry() {
 	d.ok(d.Open(d).Retry(ctx, app, "a-1"))
 	d.due("a-1")
 	first.Error, first.Attempts = "no again", 3
-	d.save(service.Step{Name: app, Park: []service.Parked{first}})
+	again := service.Step{Name: app, Done: []service.Parked{first}, Park: []service.Parked{first}}
+	d.save(again)
 	d.due()
 	if got := d.list("a-1")[0]; !reflect.DeepEqual(got, first) {
 		d.Fatalf("parked again: %+v, want %+v", got, first)
@@ -382,6 +383,10 @@ func (d *desk[Tx]) retry() {
 	d.ok(d.model.Retry(ctx, app, "a-1"))
 	d.save(service.Step{Name: app, Done: []service.Parked{first}})
 	d.due("a-1") // the second did not fail, it only waited
+	d.is(d.model.Save(ctx, again), service.ErrNotParked, "trying again in vain what is done meanwhile")
+	if got := d.list("a-1"); len(got) != 1 || got[0].Version != 2 {
+		d.Fatalf("parked: %+v, want version 2 alone", got)
+	}
 	d.is(d.model.Retry(ctx, app, "c-1"), service.ErrNotParked, "retry of a stream without parked events")
 }
 
@@ -398,7 +403,10 @@ func (d *desk[Tx]) discard() {
 	}
 	d.is(d.model.Discard(ctx, app, "a-1", 1, "again"), service.ErrNotParked, "discarding a second time")
 	d.is(d.model.Discard(ctx, app, "a-1", 3, "unknown"), service.ErrNotParked, "discarding what is not parked")
-	d.is(d.model.Save(ctx, service.Step{Name: app, Done: []service.Parked{first}}), service.ErrNotParked, "doing what is discarded")
+	for _, again := range [][]service.Parked{nil, {first}} {
+		s := service.Step{Name: app, Done: []service.Parked{first}, Park: again}
+		d.is(d.model.Save(ctx, s), service.ErrNotParked, "doing what is discarded")
+	}
 	d.save(service.Step{Name: app, Park: []service.Parked{waits("a-1", 1, "another error")}})
 	if again := d.list("a-1")[0]; !reflect.DeepEqual(again, got[0]) {
 		d.Fatalf("parking a discarded event again: %+v, want it to stay %+v", again, got[0])
