@@ -355,9 +355,12 @@ func (a *Aggregate[S, E]) init() {
 // backoff returns a random pause before the attempt after the n-th: between half
 // and all of first doubled n-1 times, at most most.
 func backoff(n int, first, most time.Duration) time.Duration {
-	d := most
-	if n-1 < 32 && first<<(n-1) < most {
-		d = first << (n - 1)
+	d := first
+	for ; n > 1 && d <= most/2; n-- {
+		d *= 2
+	}
+	if n > 1 || d > most {
+		d = most
 	}
 	return d/2 + rand.N(d/2+1)
 }

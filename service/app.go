@@ -49,7 +49,7 @@ func NewApp(c Config, runners ...Runner) (*App, error) {
 	c.Drain = cmp.Or(c.Drain, 10*time.Second)
 	a := &App{config: c, ended: make(chan struct{})}
 	names := make(map[string]bool)
-	env := env{log: c.Log, logger: c.Logger, retry: c.Retry.withDefaults()}
+	env := env{log: c.Log, logger: c.Logger, retry: c.Retry.withDefaults(), drain: c.Drain}
 	for i, r := range runners {
 		if r == nil {
 			return nil, &leat.InvalidError{Field: fmt.Sprintf("runners[%d]", i), Limit: "set", Got: "nil"}
@@ -78,32 +78,24 @@ func (a *App) Run(ctx context.Context) error {
 		return errors.New("run app: it has run already; make a new one")
 	}
 	defer close(a.ended)
-	stop, cancelStop := context.WithCancel(ctx)
-	defer cancelStop()
-	work, cancelWork := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancelWork()
+	stop, cancel := context.WithCancel(ctx)
+	defer cancel()
 
-	var runs, others sync.WaitGroup
+	var runs, heads sync.WaitGroup
 	var once sync.Once
 	var failed error
 	for _, r := range a.runs {
 		runs.Go(func() {
-			if err := r.run(stop, work); err != nil {
+			if err := r.run(stop); err != nil {
 				once.Do(func() { failed = fmt.Errorf("application %q: %w", r.book().name, err) })
-				cancelStop()
+				cancel()
 			}
 		})
 	}
-	others.Go(func() { a.watchHeads(stop) })
-	others.Go(func() {
-		<-stop.Done()
-		_ = pause(work, a.config.Drain) // work ends before when all are done
-		cancelWork()
-	})
+	heads.Go(func() { a.watchHeads(stop) })
 	runs.Wait()
-	cancelStop()
-	cancelWork()
-	others.Wait()
+	cancel()
+	heads.Wait()
 	return failed
 }
 

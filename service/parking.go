@@ -75,6 +75,9 @@ func (a *application) retryStream(stop, work context.Context, events []Parked, h
 			return true, nil //nolint:nilerr // to be stopped is no error; the rest stays due
 		}
 		r, err := a.read(work, p)
+		if err != nil && passing(err) {
+			return true, err // the log is away; the event stays due
+		}
 		if err == nil {
 			err = handle(work, r, p)
 		}
@@ -82,14 +85,19 @@ func (a *application) retryStream(stop, work context.Context, events []Parked, h
 		case err == nil:
 			a.unparked()
 		case errors.Is(err, ErrNotParked):
-			return true, nil // it was discarded meanwhile, and what is left will be due
+			return true, nil // it was handled or discarded meanwhile, and what is left will be due
 		case fatal(err):
 			return true, err
 		default:
 			a.failed(err)
 			a.logger.Error("parked event failed again", "application", a.name, "stream", p.Stream, "version", p.Version, "error", err)
-			p.Error, p.Attempts, p.At = reason(err), p.Attempts+1, time.Now().UTC()
-			return true, a.store.Save(work, Step{Name: a.name, Park: []Parked{p}})
+			again := p
+			again.Error, again.Attempts, again.At = reason(err), p.Attempts+1, time.Now().UTC()
+			err = a.store.Save(work, Step{Name: a.name, Done: []Parked{p}, Park: []Parked{again}})
+			if errors.Is(err, ErrNotParked) {
+				err = nil // as when handling it succeeded, but the answer of the database was lost
+			}
+			return true, err
 		}
 	}
 	return false, nil
@@ -98,7 +106,10 @@ func (a *application) retryStream(stop, work context.Context, events []Parked, h
 // read returns a parked event from the log.
 func (a *application) read(ctx context.Context, p Parked) (leat.Recorded, error) {
 	for r, err := range a.log.ReadStream(ctx, p.Stream, leat.Range{After: p.Version - 1, Through: p.Version}) {
+		if err == nil && r.ID != p.ID {
+			return r, fmt.Errorf("event %d of stream %q is %q in the log, not %q: %w", p.Version, p.Stream, r.ID, p.ID, leat.ErrNotFound)
+		}
 		return r, err
 	}
-	return leat.Recorded{}, fmt.Errorf("event %d of stream %q is not in the log", p.Version, p.Stream)
+	return leat.Recorded{}, fmt.Errorf("event %d of stream %q in the log: %w", p.Version, p.Stream, leat.ErrNotFound)
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/leathq/leat"
@@ -57,7 +58,9 @@ type projectionRun[Tx any] struct {
 	application
 }
 
-func (p *projectionRun[Tx]) run(stop, work context.Context) error {
+func (p *projectionRun[Tx]) run(stop context.Context) error {
+	work, end := p.outlive(stop)
+	defer end()
 	if err := p.load(stop, work); err != nil {
 		return unlessStopped(stop, err)
 	}
@@ -78,7 +81,7 @@ func (p *projectionRun[Tx]) loop(stop, work context.Context, batches <-chan leat
 		select {
 		case b, more := <-batches:
 			if !more {
-				return p.save(work, nil)
+				return p.finish(work, nil)
 			}
 			err = p.batch(stop, work, b)
 		case <-ticker.C:
@@ -89,7 +92,7 @@ func (p *projectionRun[Tx]) loop(stop, work context.Context, batches <-chan leat
 		case stop.Err() == nil || fatal(err):
 			return err
 		default:
-			return p.save(work, nil)
+			return p.finish(work, nil)
 		}
 	}
 }
@@ -168,7 +171,7 @@ func (p *projectionRun[Tx]) commitEvents(stop, work context.Context, events []le
 	last := events[len(events)-1]
 	err = p.insist(stop, "commit events", func() error {
 		bad, skipped, failed = 0, 0, nil
-		err := p.step(work, last, park, func(ctx context.Context, tx Tx) error {
+		err := p.commit(work, last, park, func(ctx context.Context, tx Tx) error {
 			for i, r := range events {
 				if p.blocked[r.Stream] {
 					continue
@@ -184,6 +187,9 @@ func (p *projectionRun[Tx]) commitEvents(stop, work context.Context, events []le
 			}
 			return nil
 		})
+		if failed != nil {
+			p.unsure = leat.Checkpoint{} // it was rolled back
+		}
 		if failed != nil && !fatal(failed) && work.Err() == nil {
 			return nil // the event is to blame, not the database
 		}
@@ -196,49 +202,45 @@ func (p *projectionRun[Tx]) commitEvents(stop, work context.Context, events []le
 }
 
 // single tries an event that failed again, by itself, and parks it if that does
-// not help.
+// not help. When it cannot even be parked, the database may be to blame for its
+// failure too, so it is tried again first.
 func (p *projectionRun[Tx]) single(stop, work context.Context, r leat.Recorded, failed error) error {
 	for attempts := 1; ; attempts++ {
+		err := failed
 		if isPermanent(failed) || attempts >= p.retry.Attempts {
-			return p.park(stop, work, r, failed, attempts)
+			err = p.park(work, r, failed, attempts)
+			if err == nil || fatal(err) {
+				return err
+			}
 		}
-		if err := p.again(stop, describe(r), attempts, failed); err != nil {
+		if err := p.again(stop, describe(r), attempts, err); err != nil {
 			return err
 		}
-		var err error
 		if _, failed, err = p.commitEvents(stop, work, []leat.Recorded{r}); err != nil || failed == nil {
 			return err
 		}
 	}
 }
 
-func (p *projectionRun[Tx]) park(stop, work context.Context, r leat.Recorded, failed error, attempts int) error {
+func (p *projectionRun[Tx]) park(work context.Context, r leat.Recorded, failed error, attempts int) error {
+	err := p.commit(work, r, []Parked{parked(r, failed, attempts)}, func(context.Context, Tx) error { return nil })
+	if err != nil {
+		return fmt.Errorf("park event that failed (%w): %w", failed, err)
+	}
 	p.failed(failed)
 	p.tellParked(r, failed, attempts)
-	err := p.insist(stop, "park event", func() error {
-		return p.step(work, r, []Parked{parked(r, failed, attempts)}, nil)
-	})
-	if err != nil {
-		return err
-	}
 	p.blocked[r.Stream] = true
 	p.count(1, 0, 0, 1)
 	return nil
 }
 
-// step commits what f does and the step to last; nothing but the step when f is
-// nil.
-func (p *projectionRun[Tx]) step(ctx context.Context, last leat.Recorded, park []Parked, f func(context.Context, Tx) error) error {
+// commit commits what f does and the step to last.
+func (p *projectionRun[Tx]) commit(ctx context.Context, last leat.Recorded, park []Parked, f func(context.Context, Tx) error) error {
 	to := p.at.Clone()
 	to.Set(last.Shard, last.Seq)
-	err := p.commit(ctx, Step{Name: p.name, From: p.saved, To: to, Park: park}, func(ctx context.Context, s Step) error {
-		if f == nil {
-			return p.Into.Save(ctx, s)
-		}
-		return p.Into.Commit(ctx, s, f)
-	})
+	err := p.step(ctx, to, park, func(ctx context.Context, s Step) error { return p.Into.Commit(ctx, s, f) })
 	if err == nil {
-		p.at, p.saved = to, to.Clone()
+		p.at = to
 	}
 	return err
 }

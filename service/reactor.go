@@ -119,12 +119,15 @@ type result struct {
 	err    error
 }
 
-func (r *reactorRun) run(stop, work context.Context) error {
+func (r *reactorRun) run(stop context.Context) error {
+	stop, cancel := context.WithCancel(stop) // also ends when the loop or the retrier fails
+	defer cancel()
+	work, end := r.outlive(stop)
+	defer end()
 	if err := r.load(stop, work); err != nil {
 		return unlessStopped(stop, err)
 	}
 	r.doneTo(r.at)
-	stop, cancel := context.WithCancel(stop)
 	batches, wait := r.batches(stop)
 	var retrier sync.WaitGroup
 	var failed error
@@ -135,7 +138,10 @@ func (r *reactorRun) run(stop, work context.Context) error {
 	err := r.loop(stop, work, batches)
 	cancel()
 	retrier.Wait()
-	return errors.Join(err, failed, wait(), r.drain(work))
+	if err = errors.Join(err, failed, wait(), r.drain(work)); err != nil {
+		return err // what is not saved comes again
+	}
+	return r.finish(work, r.park)
 }
 
 func (r *reactorRun) loop(stop, work context.Context, batches <-chan leat.Batch) error {
@@ -289,18 +295,14 @@ func (r *reactorRun) advance(shard leat.ShardID) {
 }
 
 func (r *reactorRun) persist(stop, work context.Context) error {
-	return r.insist(stop, "save checkpoint", func() error { return r.flush(work) })
-}
-
-func (r *reactorRun) flush(work context.Context) error {
-	if err := r.save(work, r.park); err != nil {
+	if err := r.insist(stop, "save checkpoint", func() error { return r.save(work, r.park) }); err != nil {
 		return err
 	}
 	r.park, r.unsaved = nil, 0
 	return nil
 }
 
-// drain waits for the handlers that are at work and saves how far they got.
+// drain waits for the handlers that are at work.
 func (r *reactorRun) drain(work context.Context) error {
 	var failed error
 	stopped, cancel := context.WithCancel(work)
@@ -311,10 +313,7 @@ func (r *reactorRun) drain(work context.Context) error {
 			failed = errors.Join(failed, err)
 		}
 	}
-	if work.Err() != nil {
-		return failed // what is not saved comes again
-	}
-	return errors.Join(failed, r.flush(work))
+	return failed
 }
 
 // retryParked handles parked events that are due, beside the loop, until stop

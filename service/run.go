@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/leathq/leat"
@@ -13,9 +14,8 @@ import (
 
 // A run is an application at work. run is called once and returns when stop has
 // ended and its handlers have returned, or with the error that ends the App.
-// Handlers get contexts made from work, which ends some time after stop.
 type run interface {
-	run(stop, work context.Context) error
+	run(stop context.Context) error
 	book() *ledger
 }
 
@@ -24,6 +24,26 @@ type env struct {
 	log    leat.Log
 	logger *slog.Logger
 	retry  Retry
+	drain  time.Duration
+}
+
+// outlive returns the context that handlers get: it ends some time after stop,
+// or when end is called.
+func (e env) outlive(stop context.Context) (work context.Context, end func()) {
+	work, cancel := context.WithCancel(context.WithoutCancel(stop))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-stop.Done():
+			_ = pause(work, e.drain) // or until end is called
+			cancel()
+		case <-work.Done():
+		}
+	})
+	return work, func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // tick is how often a run saves how far it got without an event to handle, and
@@ -40,6 +60,7 @@ type application struct {
 
 	at      leat.Checkpoint // it is done with everything up to here
 	saved   leat.Checkpoint // what the store holds
+	unsure  leat.Checkpoint // what it holds instead, if a step that failed was taken nevertheless
 	blocked map[string]bool // streams with parked events that wait
 }
 
@@ -53,15 +74,9 @@ func (a *application) load(stop, work context.Context) error {
 		if a.saved, err = a.store.Checkpoint(work, a.name); err != nil {
 			return err
 		}
-		parked, err := a.store.Parked(work, a.name, "")
-		if err != nil {
-			return err
-		}
 		a.blocked = make(map[string]bool)
-		for _, p := range parked {
-			if p.Waits() {
-				a.blocked[p.Stream] = true
-			}
+		if err := a.block(work); err != nil {
+			return err
 		}
 		a.at = a.saved.Clone()
 		if a.at.Log == "" {
@@ -69,6 +84,17 @@ func (a *application) load(stop, work context.Context) error {
 		}
 		return nil
 	})
+}
+
+// block blocks the streams of which the store holds parked events.
+func (a *application) block(ctx context.Context) error {
+	parked, err := a.store.Parked(ctx, a.name, "")
+	for _, p := range parked {
+		if p.Waits() {
+			a.blocked[p.Stream] = true
+		}
+	}
+	return err
 }
 
 // batches returns the batches after a.at, until stop ends or the log fails for
@@ -138,11 +164,18 @@ func (a *application) insist(stop context.Context, doing string, f func() error)
 }
 
 // again tells of a failure and waits before the next attempt. It returns the
-// error of stop when that ends.
+// error of stop when that has ended.
 func (a *application) again(stop context.Context, doing string, failures int, err error) error {
+	if stop.Err() != nil {
+		return stop.Err()
+	}
 	a.failed(err)
 	wait := a.retry.pause(failures)
-	a.logger.Warn("trying again", "application", a.name, "doing", doing, "failures", failures, "wait", wait, "error", err)
+	level := slog.LevelWarn
+	if failures >= a.retry.Attempts {
+		level = slog.LevelError // somebody has to look after it
+	}
+	a.logger.Log(stop, level, "trying again", "application", a.name, "doing", doing, "failures", failures, "wait", wait, "error", err)
 	return pause(stop, wait)
 }
 
@@ -151,24 +184,60 @@ func (a *application) save(ctx context.Context, park []Parked) error {
 	if len(park) == 0 && (a.at.Equal(a.saved) || len(a.at.Seqs) == 0) {
 		return nil
 	}
-	err := a.commit(ctx, Step{Name: a.name, From: a.saved, To: a.at, Park: park}, a.store.Save)
-	if err == nil {
-		a.saved = a.at.Clone()
+	return a.step(ctx, a.at, park, a.store.Save)
+}
+
+// finish saves how far the application got when it ends. Handlers that were cut
+// off are no error: what is not saved comes again.
+func (a *application) finish(work context.Context, park []Parked) error {
+	err := a.save(work, park)
+	if work.Err() != nil {
+		return nil
 	}
 	return err
 }
 
-// commit takes a step through do. When it fails, the step may have been taken
-// nevertheless: then it finds the checkpoint where it was to go.
-func (a *application) commit(ctx context.Context, s Step, do func(context.Context, Step) error) error {
-	err := do(ctx, s)
-	if err == nil || s.To.Equal(s.From) || errors.Is(err, leat.ErrFenced) {
-		return err
+// step moves the stored checkpoint through do. When do fails, the step may have
+// been taken nevertheless, as when the connection is lost during a commit; the
+// next step finds out.
+func (a *application) step(ctx context.Context, to leat.Checkpoint, park []Parked, do func(context.Context, Step) error) error {
+	if !a.unsure.IsZero() {
+		if err := a.settle(ctx); err != nil {
+			return err
+		}
+		if a.saved.Equal(to) {
+			return nil
+		}
 	}
-	if at, loadErr := a.store.Checkpoint(ctx, s.Name); loadErr == nil && at.Equal(s.To) {
-		return nil
+	err := do(ctx, Step{Name: a.name, From: a.saved, To: to, Park: park})
+	switch {
+	case err == nil:
+		a.saved = to.Clone()
+	case !errors.Is(err, leat.ErrFenced) && !to.Equal(a.saved):
+		a.unsure = to.Clone()
 	}
 	return err
+}
+
+// settle finds out whether the step to a.unsure was taken. It may have been
+// another process that did, and parked other events than this one would have,
+// so it learns which streams are blocked.
+func (a *application) settle(ctx context.Context) error {
+	stored, err := a.store.Checkpoint(ctx, a.name)
+	if err != nil {
+		return err
+	}
+	if stored.Equal(a.unsure) {
+		if err := a.block(ctx); err != nil {
+			return err
+		}
+		a.saved = stored
+		for shard, seq := range stored.Seqs {
+			a.at.Set(shard, max(seq, a.at.Seqs[shard]))
+		}
+	}
+	a.unsure = leat.Checkpoint{}
+	return nil
 }
 
 // guarded calls a handler and turns a panic into an error.
