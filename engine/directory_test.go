@@ -142,9 +142,16 @@ func TestStoresThatAreNotLogs(t *testing.T) {
 	}
 }
 
-// TestInterruptedCreate cuts the power at each operation of Create: afterwards
-// the log is there and whole, or it can be created again.
+// TestInterruptedCreate cuts the power, or kills the process, at each operation
+// of Create: afterwards the log is there and whole, or it can be created again.
 func TestInterruptedCreate(t *testing.T) {
+	t.Run("power cut", func(t *testing.T) { interruptCreate(t, vfs.CrashCloneCfg{}) })
+	t.Run("kill", func(t *testing.T) {
+		interruptCreate(t, vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: newRand(t)})
+	})
+}
+
+func interruptCreate(t *testing.T, crash vfs.CrashCloneCfg) {
 	for n := 0; ; n++ {
 		mem := vfs.NewCrashableMem()
 		var left, cut = n, false
@@ -154,7 +161,7 @@ func TestInterruptedCreate(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			if left--; left == 0 && !cut {
-				cut, disk = true, mem.CrashClone(vfs.CrashCloneCfg{})
+				cut, disk = true, mem.CrashClone(crash)
 			}
 			return nil
 		}))
@@ -167,7 +174,7 @@ func TestInterruptedCreate(t *testing.T) {
 		done := !cut
 		mu.Unlock()
 		if done && n > 0 {
-			t.Logf("power was cut at %d operations", n-1)
+			t.Logf("interrupted at %d operations", n-1)
 			return
 		}
 		if n == 0 {

@@ -29,8 +29,10 @@ type store struct {
 // a directory in which Create was interrupted is told from a foreign one.
 const ownerFile = "OWNER"
 
-// openStore opens the Pebble store in a directory that exists. The store is
-// made when there is none and create is set.
+// lockFile is what Pebble locks.
+const lockFile = "LOCK"
+
+// openStore opens the Pebble store in a directory that exists.
 func openStore(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
 	lock, err := lockDir(o.FS, dir)
 	if err != nil {
@@ -55,9 +57,9 @@ func openStore(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
 type storeMode int
 
 const (
-	writeStore storeMode = iota
-	readStore
-	createStore
+	writeStore  storeMode = iota
+	readStore             // changes nothing
+	createStore           // makes the store when there is none
 )
 
 // close closes the store and lets others open the directory.
@@ -199,7 +201,9 @@ func makeDir(fsys vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	if len(names) > 0 && !slices.Contains(names, ownerFile) { // which an interrupted Create leaves
+	// An interrupted Create leaves a lock, and then its owner.
+	names = slices.DeleteFunc(names, func(name string) bool { return name == lockFile })
+	if len(names) > 0 && !slices.Contains(names, ownerFile) {
 		return fmt.Errorf("the directory holds other files, such as %s: %w", names[0], fs.ErrExist)
 	}
 	return nil
