@@ -69,7 +69,7 @@ func (l *Log) readShard(ctx context.Context, id leat.ShardID, after uint64, o le
 		batch:   leat.Batch{Shard: id, Epoch: l.info.Epoch, Next: after, Head: s.Head},
 	}
 	if o.Filter.Equal(leat.Filter{}) || r.all {
-		r.batch.Events = make([]leat.Recorded, 0, min(uint64(o.Limit), s.Head-after))
+		r.batch.Events = make([]leat.Recorded, 0, min(uint64(o.Limit), s.Head-after, maxReserved))
 	}
 	err := r.run(ctx, l.store.DB)
 	if err != nil {
@@ -78,6 +78,10 @@ func (l *Log) readShard(ctx context.Context, id leat.ShardID, after uint64, o le
 	r.batch.Closed = s.Closed && r.batch.Next == s.Head
 	return r.batch, more, nil
 }
+
+// maxReserved bounds the events that memory is reserved for before any is read:
+// a caller may give any Limit.
+const maxReserved = 8 << 10
 
 // readError explains a failure to read an event of a shard: that it was trimmed
 // meanwhile is not corruption.

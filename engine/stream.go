@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/leathq/leat"
@@ -16,6 +17,9 @@ import (
 // loop is busy.
 func (l *Log) ReadStream(ctx context.Context, stream string, r leat.Range) iter.Seq2[leat.Recorded, error] {
 	return func(yield func(leat.Recorded, error) bool) {
+		if !utf8.ValidString(stream) {
+			return // no stream is called that, and its keys could be another's
+		}
 		c := streamCursor{log: l, stream: stream, after: r.After, through: r.Through, reverse: r.Reversed()}
 		for !c.done {
 			err := c.fill(ctx)
