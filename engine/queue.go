@@ -24,8 +24,9 @@ type operation interface {
 
 // A group is what becomes durable together.
 type group struct {
-	ops   []operation
+	ops   []operation // nil where one was taken back
 	bytes int
+	taken bool // by the committer; guarded by the queue
 
 	// Set by the committer.
 	batch   *pebble.Batch // nil when there is nothing to write
@@ -88,7 +89,20 @@ func (q *queue) take() *group {
 	g := q.groups[0]
 	q.groups[0] = nil
 	q.groups = q.groups[1:]
+	g.taken = true
 	return g
+}
+
+// takeBack removes an operation that the committer has not come to, and reports
+// whether it did.
+func (q *queue) takeBack(g *group, i int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if g.taken {
+		return false
+	}
+	g.ops[i] = nil
+	return true
 }
 
 // close refuses further operations. What is queued is still taken.
