@@ -5,11 +5,15 @@ import (
 	"database/sql"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/trace"
 	"github.com/leathq/leat/sqlite"
 )
 
 // applyLedger writes what an event changes in the ledger.
-func applyLedger(ctx context.Context, tx *sql.Tx, e Event, _ leat.Recorded) error {
+func applyLedger(ctx context.Context, tx *sql.Tx, e Event, r leat.Recorded) error {
+	if err := trace.Record(ctx, tx, r); err != nil {
+		return err
+	}
 	switch e := e.(type) {
 	case Issued:
 		_, err := sqlite.Exec(ctx, tx, `insert into invoices (number, customer, country, amount) values (?, ?, ?, ?)`,

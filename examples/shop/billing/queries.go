@@ -5,17 +5,21 @@ import (
 	"fmt"
 
 	"github.com/leathq/leat/examples/shop/database"
+	"github.com/leathq/leat/examples/shop/trace"
 )
 
 // A View is an invoice as the service tells it. Amounts are in tenths of a
 // penny.
 type View struct {
-	Invoice  string
-	Customer string
-	Country  string
-	Amount   int64
-	Paid     int64
-	Credited int64
+	Invoice  string `json:"invoice"`
+	Customer string `json:"customer,omitempty"`
+	Country  string `json:"country"`
+	Amount   int64  `json:"amount"`
+	Paid     int64  `json:"paid"`
+	Credited int64  `json:"credited"`
+
+	// Events made the invoice what it is. All leaves them out.
+	Events []trace.Event `json:"events,omitempty"`
 }
 
 const selectView = `select number, customer, country, amount, paid, credited from invoices`
@@ -26,7 +30,8 @@ func (s *Service) Get(ctx context.Context, number string) (View, error) {
 	if err != nil {
 		return View{}, fmt.Errorf("invoice %q: %w", number, err)
 	}
-	return v, nil
+	v.Events, err = trace.Of(ctx, s.db, s.invoices.Stream(number))
+	return v, err
 }
 
 // All calls f with every invoice, in no particular order, until f fails.
@@ -63,16 +68,16 @@ func (s *Service) byCountry(ctx context.Context, query string) (map[string]int64
 
 // A Sum adds up rows of the ledger.
 type Sum struct {
-	Rows  int64
-	Units int64
-	Value int64 // tenths of a penny
+	Rows  int64 `json:"rows"`
+	Units int64 `json:"units"`
+	Value int64 `json:"value"` // tenths of a penny
 }
 
 // Sums are those of the papers that are no invoices.
 type Sums struct {
-	Returns     Sum // credits for returned units
-	Goodwill    Sum // credits for units that are on no order
-	Adjustments Sum
+	Returns     Sum `json:"returns"`  // credits for returned units
+	Goodwill    Sum `json:"goodwill"` // credits for units that are on no order
+	Adjustments Sum `json:"adjustments"`
 }
 
 // Sums adds up.

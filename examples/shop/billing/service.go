@@ -8,6 +8,7 @@ import (
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/examples/shop/database"
+	"github.com/leathq/leat/examples/shop/trace"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/sqlite"
 )
@@ -35,7 +36,7 @@ type Service struct {
 // Open opens the service with its database in a file, which is created when it
 // does not exist.
 func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
-	db, err := database.Open(ctx, path, schema)
+	db, err := database.Open(ctx, path, schema+trace.Schema)
 	if err != nil {
 		return nil, fmt.Errorf("open service billing: %w", err)
 	}
@@ -45,6 +46,9 @@ func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
 func newAggregate() *service.Aggregate[State, Event] {
 	return &service.Aggregate[State, Event]{Category: "invoice", Source: "billing", Types: Types, Evolve: evolve}
 }
+
+// Store keeps how far the service's applications are.
+func (s *Service) Store() service.CheckpointStore { return s.model }
 
 // Close closes the database.
 func (s *Service) Close() error { return s.db.Close() }

@@ -5,35 +5,41 @@ import (
 	"database/sql"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/trace"
 	"github.com/leathq/leat/sqlite"
 )
 
 // applyStock writes what an event changes in the stock.
-func applyStock(ctx context.Context, tx *sql.Tx, e Event, _ leat.Recorded) error {
+func applyStock(ctx context.Context, tx *sql.Tx, e Event, r leat.Recorded) error {
 	switch e := e.(type) {
 	case Registered:
-		_, err := sqlite.Exec(ctx, tx, `insert into stock (sku, kind, description) values (?, ?, ?)`, e.SKU, e.Kind, e.Description)
+		_, err := sqlite.Exec(ctx, tx,
+			`insert into stock (event, version, type, cause, correlation, kind, description, sku) values (?, ?, ?, ?, ?, ?, ?, ?)`,
+			changed(r, e.Kind, e.Description, e.SKU)...)
 		return err
 	case Received:
-		_, err := sqlite.Exec(ctx, tx, `update stock set received = received + ?1, on_hand = on_hand + ?1 where sku = ?2`, e.Units, e.SKU)
+		_, err := sqlite.Exec(ctx, tx, update+`, received = received + ?6, on_hand = on_hand + ?6 where sku = ?7`,
+			changed(r, e.Units, e.SKU)...)
 		return err
 	case Reserved:
-		return applyReserved(ctx, tx, e)
+		return applyReserved(ctx, tx, e, r)
 	case Short:
 		_, err := sqlite.Exec(ctx, tx, `insert into waiting (sku, number, units) values (?, ?, ?)`, e.SKU, e.Order, e.Units)
 		return err
 	case Released:
-		_, err := sqlite.Exec(ctx, tx, `update stock set returned = returned + ?1, on_hand = on_hand + ?1 where sku = ?2`, e.Units, e.SKU)
+		_, err := sqlite.Exec(ctx, tx, update+`, returned = returned + ?6, on_hand = on_hand + ?6 where sku = ?7`,
+			changed(r, e.Units, e.SKU)...)
 		return err
 	case Adjusted:
-		return applyAdjusted(ctx, tx, e)
+		return applyAdjusted(ctx, tx, e, r)
 	}
 	return nil
 }
 
-func applyReserved(ctx context.Context, tx *sql.Tx, e Reserved) error {
+func applyReserved(ctx context.Context, tx *sql.Tx, e Reserved, r leat.Recorded) error {
 	_, err := sqlite.Exec(ctx, tx,
-		`update stock set sold = sold + ?1, on_hand = on_hand - ?1, lowest = min(lowest, on_hand - ?1) where sku = ?2`, e.Units, e.SKU)
+		update+`, sold = sold + ?6, on_hand = on_hand - ?6, lowest = min(lowest, on_hand - ?6) where sku = ?7`,
+		changed(r, e.Units, e.SKU)...)
 	if err != nil || !e.Waited {
 		return err
 	}
@@ -41,13 +47,23 @@ func applyReserved(ctx context.Context, tx *sql.Tx, e Reserved) error {
 	return err
 }
 
-func applyAdjusted(ctx context.Context, tx *sql.Tx, e Adjusted) error {
+func applyAdjusted(ctx context.Context, tx *sql.Tx, e Adjusted, r leat.Recorded) error {
 	_, err := sqlite.Exec(ctx, tx, `insert into adjustments (note, line, sku, units, reason, charge) values (?, ?, ?, ?, ?, ?)`,
 		e.Note, e.Row, e.SKU, e.Units, e.Reason, e.Charge)
 	if err != nil || e.Charge {
 		return err
 	}
 	_, err = sqlite.Exec(ctx, tx,
-		`update stock set adjusted = adjusted + ?1, on_hand = on_hand + ?1, lowest = min(lowest, on_hand + ?1) where sku = ?2`, e.Units, e.SKU)
+		update+`, adjusted = adjusted + ?6, on_hand = on_hand + ?6, lowest = min(lowest, on_hand + ?6) where sku = ?7`,
+		changed(r, e.Units, e.SKU)...)
 	return err
+}
+
+// update notes which event changes an article. Its first arguments are those of
+// changed.
+const update = `update stock set event = ?1, version = ?2, type = ?3, cause = ?4, correlation = ?5`
+
+// changed returns the arguments of a change, and then more.
+func changed(r leat.Recorded, more ...any) []any {
+	return append([]any{r.ID, int64(r.Version), r.Type, r.Meta.Get(leat.MetaCausation), trace.Correlation(r)}, more...)
 }

@@ -9,18 +9,31 @@ import (
 
 // A View is an article as the service tells it, in units.
 type View struct {
-	SKU         string
-	Kind        Kind
-	Description string
-	Received    int64
-	Sold        int64
-	Returned    int64
-	Adjusted    int64 // net
-	OnHand      int64
-	Lowest      int64 // that OnHand ever was
+	SKU         string `json:"sku"`
+	Kind        Kind   `json:"kind"`
+	Description string `json:"description,omitempty"`
+	Received    int64  `json:"received"`
+	Sold        int64  `json:"sold"`
+	Returned    int64  `json:"returned"`
+	Adjusted    int64  `json:"adjusted"` // net
+	OnHand      int64  `json:"onHand"`
+	Lowest      int64  `json:"lowest"` // that OnHand ever was
+
+	// Last is the event that changed the article last.
+	Last Change `json:"last"`
 }
 
-const selectView = `select sku, kind, description, received, sold, returned, adjusted, on_hand, lowest from stock`
+// A Change is an event that changed an article.
+type Change struct {
+	Event       string `json:"event"` // its ID
+	Version     uint64 `json:"version"`
+	Type        string `json:"type"`
+	CausedBy    string `json:"causedBy,omitempty"` // ID of the event that it answers
+	Correlation string `json:"correlation"`        // ID of the event that began it all
+}
+
+const selectView = `select sku, kind, description, received, sold, returned, adjusted, on_hand, lowest,
+	event, version, type, cause, correlation from stock`
 
 // Get returns an article, or an error that wraps leat.ErrNotFound.
 func (s *Service) Get(ctx context.Context, sku string) (View, error) {
@@ -41,7 +54,10 @@ func (s *Service) All(ctx context.Context, f func(View) error) error {
 
 func scanView(row database.Scanner) (View, error) {
 	var v View
-	err := row.Scan(&v.SKU, &v.Kind, &v.Description, &v.Received, &v.Sold, &v.Returned, &v.Adjusted, &v.OnHand, &v.Lowest)
+	var version int64
+	err := row.Scan(&v.SKU, &v.Kind, &v.Description, &v.Received, &v.Sold, &v.Returned, &v.Adjusted, &v.OnHand, &v.Lowest,
+		&v.Last.Event, &version, &v.Last.Type, &v.Last.CausedBy, &v.Last.Correlation)
+	v.Last.Version = uint64(version)
 	return v, err
 }
 
@@ -58,10 +74,13 @@ func (s *Service) Waiting(ctx context.Context) (int64, error) {
 // Adjustments sums up the adjustments of the stock, those recorded on charges
 // included.
 type Adjustments struct {
-	Papers                    int64
-	RowsLost, UnitsLost       int64 // below zero
-	RowsFound, UnitsFound     int64 // above zero
-	RowsCharged, UnitsCharged int64 // on charges
+	Papers       int64 `json:"papers"`
+	RowsLost     int64 `json:"rowsLost"` // below zero
+	UnitsLost    int64 `json:"unitsLost"`
+	RowsFound    int64 `json:"rowsFound"` // above zero
+	UnitsFound   int64 `json:"unitsFound"`
+	RowsCharged  int64 `json:"rowsCharged"` // on charges
+	UnitsCharged int64 `json:"unitsCharged"`
 }
 
 // Adjustments adds up.

@@ -8,7 +8,14 @@ create table if not exists stock (
 	returned    integer not null default 0,
 	adjusted    integer not null default 0,
 	on_hand     integer not null default 0,
-	lowest      integer not null default 0 -- that on_hand ever was
+	lowest      integer not null default 0, -- that on_hand ever was
+
+	-- the event that changed it last
+	event       text not null,
+	version     integer not null,
+	type        text not null,
+	cause       text not null,
+	correlation text not null
 ) without rowid;
 
 create table if not exists waiting (

@@ -48,6 +48,9 @@ func newAggregate() *service.Aggregate[State, Event] {
 	return &service.Aggregate[State, Event]{Category: "sku", Source: "inventory", Types: Types, Evolve: evolve}
 }
 
+// Store keeps how far the service's applications are.
+func (s *Service) Store() service.CheckpointStore { return s.model }
+
 // Close closes the database.
 func (s *Service) Close() error { return s.db.Close() }
 

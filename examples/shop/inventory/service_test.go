@@ -45,6 +45,10 @@ func TestOrderIsShortThenReservedThenReturned(t *testing.T) {
 		t.Errorf("the charge has the events %q, want %q", got, want)
 	}
 	v, err := s.Get(t.Context(), sku)
+	if v.Last.Type != "StockReleased" || v.Last.CausedBy != "UnitsReturned" {
+		t.Errorf("the last change is %+v, want a release caused by UnitsReturned", v.Last)
+	}
+	v.Last = Change{}
 	wantView := View{SKU: sku, Kind: KindGoods, Description: goods.Description, Received: Lot + 10, Sold: 10, Returned: 3, OnHand: Lot + 3}
 	if err != nil || v != wantView {
 		t.Errorf("the view is %+v, %v; want %+v", v, err, wantView)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/examples/shop/database"
+	"github.com/leathq/leat/examples/shop/trace"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/sqlite"
 	"golang.org/x/sync/errgroup"
@@ -79,6 +80,9 @@ func applyCatalogue(ctx context.Context, tx *sql.Tx, e foreign, _ leat.Recorded)
 }
 
 func applyOrder(ctx context.Context, tx *sql.Tx, e Event, r leat.Recorded) error {
+	if err := trace.Record(ctx, tx, r); err != nil {
+		return err
+	}
 	switch e := e.(type) {
 	case Placed:
 		return applyPlaced(ctx, tx, e, r.Time)
@@ -132,7 +136,7 @@ func applyFulfilment(ctx context.Context, tx *sql.Tx, e foreign, r leat.Recorded
 		_, err = sqlite.Exec(ctx, tx,
 			`insert into fulfilment (number, wanted, placed, correlation) values (?, ?, ?, ?)
 			on conflict do update set wanted = excluded.wanted, placed = excluded.placed, correlation = excluded.correlation`,
-			e.Order, e.goods(), r.Time.UnixMicro(), correlation(r))
+			e.Order, e.goods(), r.Time.UnixMicro(), trace.Correlation(r))
 	case stockReserved:
 		_, err = sqlite.Exec(ctx, tx,
 			`insert into fulfilment (number, reserved) values (?, 1) on conflict do update set reserved = reserved + 1`, e.Order)
@@ -152,14 +156,6 @@ func (p Placed) goods() int {
 		}
 	}
 	return len(seen)
-}
-
-// correlation returns what began the chain of events that r belongs to.
-func correlation(r leat.Recorded) string {
-	if c := r.Meta.Get(leat.MetaCorrelation); c != "" {
-		return c
-	}
-	return r.ID
 }
 
 type due struct {

@@ -6,19 +6,23 @@ import (
 	"time"
 
 	"github.com/leathq/leat/examples/shop/database"
+	"github.com/leathq/leat/examples/shop/trace"
 )
 
 // A View is an order as the service tells it.
 type View struct {
-	Order    string
-	Customer string
-	Country  string
-	Placed   time.Time
-	Status   Status
-	Lines    int64
-	Units    int64 // ordered
-	Returned int64 // of them
-	Gross    int64 // tenths of a penny
+	Order    string    `json:"order"`
+	Customer string    `json:"customer,omitempty"`
+	Country  string    `json:"country"`
+	Placed   time.Time `json:"placed"`
+	Status   Status    `json:"status"`
+	Lines    int64     `json:"lines"`
+	Units    int64     `json:"units"`    // ordered
+	Returned int64     `json:"returned"` // of them
+	Gross    int64     `json:"gross"`    // tenths of a penny
+
+	// Events made the order what it is. All leaves them out.
+	Events []trace.Event `json:"events,omitempty"`
 }
 
 const selectView = `select number, customer, country, placed, status, lines, units, returned, gross from orders`
@@ -29,7 +33,8 @@ func (s *Service) Get(ctx context.Context, number string) (View, error) {
 	if err != nil {
 		return View{}, fmt.Errorf("order %q: %w", number, err)
 	}
-	return v, nil
+	v.Events, err = trace.Of(ctx, s.db, s.orders.Stream(number))
+	return v, err
 }
 
 // All calls f with every order, in no particular order, until f fails.
@@ -59,10 +64,11 @@ func (s *Service) Gross(ctx context.Context) (map[string]int64, error) {
 
 // Counts says how many SKUs and orders the service knows.
 type Counts struct {
-	SKUs    int64
-	Placed  int64 // orders, in any status
-	Settled int64 // of them, confirmed or cancelled
-	Waiting int64 // orders that wait to be confirmed
+	SKUs    int64 `json:"skus"`
+	Placed  int64 `json:"placed"`  // orders, in any status
+	Settled int64 `json:"settled"` // of them, confirmed or cancelled
+	Waiting int64 `json:"waiting"` // orders that wait to be confirmed
+	Due     int64 `json:"due"`     // of them, those that wait for nothing any more
 }
 
 // Count counts.
@@ -72,7 +78,9 @@ func (s *Service) Count(ctx context.Context) (Counts, error) {
 		(select count(*) from catalogue),
 		(select count(*) from orders),
 		(select count(*) from orders where status in ('confirmed', 'cancelled')),
-		(select count(*) from fulfilment)`).Scan(&c.SKUs, &c.Placed, &c.Settled, &c.Waiting)
+		(select count(*) from fulfilment),
+		(select count(*) from fulfilment where invoiced = 1 and reserved = wanted)`).
+		Scan(&c.SKUs, &c.Placed, &c.Settled, &c.Waiting, &c.Due)
 	if err != nil {
 		return Counts{}, fmt.Errorf("count orders: %w", err)
 	}

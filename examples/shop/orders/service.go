@@ -10,6 +10,7 @@ import (
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/examples/shop/database"
+	"github.com/leathq/leat/examples/shop/trace"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/sqlite"
 )
@@ -40,7 +41,7 @@ type Service struct {
 // Open opens the service with its database in a file, which is created when it
 // does not exist.
 func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
-	db, err := database.Open(ctx, path, schema)
+	db, err := database.Open(ctx, path, schema+trace.Schema)
 	if err != nil {
 		return nil, fmt.Errorf("open service orders: %w", err)
 	}
@@ -50,6 +51,9 @@ func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
 func newAggregate() *service.Aggregate[State, Event] {
 	return &service.Aggregate[State, Event]{Category: "order", Source: "orders", Types: Types, Evolve: evolve}
 }
+
+// Store keeps how far the service's applications are.
+func (s *Service) Store() service.CheckpointStore { return s.model }
 
 // Close closes the database.
 func (s *Service) Close() error { return s.db.Close() }
@@ -66,7 +70,7 @@ func (s *Service) Place(ctx context.Context, p Placed, opts ...service.Option) e
 	for i, l := range p.Lines {
 		charge, err := s.isCharge(ctx, l.SKU)
 		if err != nil {
-			return fmt.Errorf("place order %s: lines[%d].sku %q: %w", p.Order, i, l.SKU, err)
+			return fmt.Errorf("place order %s: lines[%d].sku: %w", p.Order, i, unknown(err, i, l.SKU))
 		}
 		l.Charge = charge
 		lines[i] = l
@@ -89,6 +93,15 @@ func (s *Service) Return(ctx context.Context, r Returned, opts ...service.Option
 	}
 	_, err := s.orders.Do(ctx, s.log, r.Order, giveBack(r), with(opts, r.Note+"/return")...)
 	return err
+}
+
+// unknown names the field, if the error is that its SKU is not known.
+func unknown(err error, i int, sku string) error {
+	if !errors.Is(err, ErrUnknownSKU) {
+		return err
+	}
+	invalid := &leat.InvalidError{Field: fmt.Sprintf("lines[%d].sku", i), Limit: "in the catalogue", Got: fmt.Sprintf("%q", sku)}
+	return fmt.Errorf("%w: %w", err, invalid)
 }
 
 // isCharge looks a SKU up in the service's own copy of the catalogue.
