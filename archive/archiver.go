@@ -236,14 +236,60 @@ func (a *Archiver) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkpoint(info.ID, tails).Verify(info, shards); err != nil {
-		return fmt.Errorf("the archive of log %s is ahead of the log or of another one: %w", info.ID, err)
+	if err := a.verify(ctx, info, shards, tails); err != nil {
+		return fmt.Errorf("compare log %s with its archive: %w", info.ID, err)
 	}
 	a.archive, a.chains = archive, make(map[leat.ShardID]*chain)
 	a.opened = position{epoch: info.Epoch}
 	for shard, tail := range tails {
 		a.chains[shard] = newChain(tail)
 		a.opened.manifests += tail.Number
+	}
+	return nil
+}
+
+// verify returns a [*leat.DivergedError] unless what is archived lies on the
+// history of the log. Each chain is compared under its own epoch, because an
+// archiver may have been killed when it had begun a new epoch in some only.
+func (a *Archiver) verify(ctx context.Context, info leat.Info, shards []leat.Shard, tails map[leat.ShardID]link) error {
+	for id, tail := range tails {
+		c := leat.Checkpoint{Log: info.ID, Epoch: tail.Epoch}
+		c.Set(id, tail.Total.Events)
+		if err := c.Verify(info, shards); err != nil {
+			return err
+		}
+	}
+	for _, s := range shards {
+		tail := tails[s.ID]
+		if tail.Kind == kindClose && (!s.Closed || s.Head > tail.Total.Events) {
+			return &leat.DivergedError{Reason: fmt.Sprintf("%s ends at %d in the archive, and goes on in the log", s.ID, tail.Total.Events)}
+		}
+		if err := a.compareLast(ctx, tail); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compareLast returns a [*leat.DivergedError] when the last event of an archived
+// segment is not the log's, as after the log was set back to a copy and went on.
+// The log may have trimmed it.
+func (a *Archiver) compareLast(ctx context.Context, tail link) error {
+	if tail.Segment == nil {
+		return nil
+	}
+	last := tail.Segment.Last
+	b, err := a.log.ReadShard(ctx, tail.Shard, last-1, leat.ReadOptions{Filter: leat.Filter{System: true}, Limit: 1})
+	switch {
+	case errors.Is(err, leat.ErrTrimmed):
+		return nil
+	case err != nil:
+		return err
+	case len(b.Events) == 0 || b.Events[0].Seq != last:
+		return fmt.Errorf("read %s after %d: the log is %w: it did not return the next event", tail.Shard, last-1, leat.ErrCorrupt)
+	case !b.Events[0].At.Equal(tail.Segment.MaxAt):
+		return &leat.DivergedError{Reason: fmt.Sprintf("event %d of %s was committed at %s in the log, at %s in the archive",
+			last, tail.Shard, b.Events[0].At.Format(time.RFC3339Nano), tail.Segment.MaxAt.Format(time.RFC3339Nano))}
 	}
 	return nil
 }

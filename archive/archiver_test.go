@@ -422,6 +422,10 @@ func TestAnotherLogOfTheSameID(t *testing.T) {
 			t.Errorf("%s: %v, want ErrDiverged", name, err)
 		}
 	}
+	appendSome(t, short, rng, 200)
+	if err := newArchiver(t, short, store).Flush(t.Context(), head(t, short)); !errors.Is(err, leat.ErrDiverged) {
+		t.Errorf("when it has become the longer one: %v, want ErrDiverged", err)
+	}
 	single := newLog(t, leat.Config{ID: "shop", Single: true}, nil)
 	if err := newArchiver(t, single, store).Flush(t.Context(), leat.Checkpoint{}); !errors.Is(err, leat.ErrDiverged) {
 		t.Errorf("a single log of the same ID: %v, want ErrDiverged", err)
@@ -463,6 +467,61 @@ func TestRestoredBehindTheArchive(t *testing.T) {
 	kept.Set(leat.ShardNumber(0), 10)
 
 	restored := newLog(t, leat.Config{ID: "shop", Ended: []leat.Epoch{{Number: 1, Heads: kept.Seqs}}}, nil)
+	appendSome(t, restored, rng, 100)
+	if err := newArchiver(t, restored, store).Flush(t.Context(), head(t, restored)); !errors.Is(err, leat.ErrDiverged) {
+		t.Errorf("%v, want ErrDiverged", err)
+	}
+}
+
+// A log that goes on where the archive says its shard has ended must not be left
+// out in silence.
+func TestRestoredBeforeASplit(t *testing.T) {
+	store, rng := newMemoryStore(), seeded(t)
+	log := newLog(t, leat.Config{ID: "shop"}, nil)
+	appendSome(t, log, rng, 50)
+	kept, events := head(t, log), readLog(t, log, leat.ShardNumber(0))
+	splitFirst(t, log)
+	flush(t, newArchiver(t, log, store), log)
+
+	restored := newLog(t, leat.Config{ID: "shop", Ended: []leat.Epoch{{Number: 1, Heads: kept.Seqs}}}, nil)
+	if err := restored.Import(t.Context(), leat.ShardNumber(0), events); err != nil {
+		t.Fatal(err)
+	}
+	appendSome(t, restored, rng, 10)
+	if err := newArchiver(t, restored, store).Flush(t.Context(), head(t, restored)); !errors.Is(err, leat.ErrDiverged) {
+		t.Errorf("%v, want ErrDiverged", err)
+	}
+}
+
+// TestArchiverOfAnEndedEpoch lets the log from before a restore go on in one
+// shard, while the archiver of the restored log was killed after it had begun
+// the new epoch in another.
+func TestArchiverOfAnEndedEpoch(t *testing.T) {
+	store, rng := newMemoryStore(), seeded(t)
+	log := newLog(t, leat.Config{ID: "shop", Shards: leat.EvenShards(2)}, nil)
+	appendSome(t, log, rng, 50)
+	zombie := newArchiver(t, log, store)
+	flush(t, zombie, log)
+	restored := restore(t, openArchive(t, store, log), leat.Epoch{Number: 1, Heads: head(t, log).Seqs})
+
+	killed := errors.New("killed")
+	begun := len(manifests(t, store, "shop", leat.ShardNumber(0))) + 1
+	store.fail = func(int) (before, after error) {
+		if store.objects[fmt.Sprintf("shop/manifests/%s/%020d.json", leat.ShardNumber(0), begun)] != nil {
+			return killed, nil
+		}
+		return nil, nil
+	}
+	if err := newArchiver(t, restored, store).Flush(t.Context(), leat.Checkpoint{}); !errors.Is(err, killed) {
+		t.Fatalf("%v, want the archiver killed", err)
+	}
+	store.fail = nil
+	name := "order-0"
+	for n := 0; leat.OpenShard(leat.EvenShards(2), leat.RouteHash(name)) != 1; n++ {
+		name = fmt.Sprintf("order-%d", n)
+	}
+	appendOne(t, log, name)
+	flush(t, zombie, log)
 	appendSome(t, restored, rng, 100)
 	if err := newArchiver(t, restored, store).Flush(t.Context(), head(t, restored)); !errors.Is(err, leat.ErrDiverged) {
 		t.Errorf("%v, want ErrDiverged", err)
