@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"strings"
 
 	"github.com/leathq/leat"
 )
@@ -112,8 +111,8 @@ func (a *Archive) shards(ctx context.Context) ([]leat.ShardID, error) {
 		if err != nil {
 			return nil, err
 		}
-		if shard, ok := strings.CutSuffix(name, "/"); ok {
-			shards = append(shards, leat.ShardID(shard))
+		if shard, ok := folderShard(name); ok {
+			shards = append(shards, shard)
 		}
 	}
 	return shards, nil

@@ -156,6 +156,32 @@ func TestForgedManifest(t *testing.T) {
 	}
 }
 
+// A chain of one manifest has no other that vouches for it.
+func TestForgedFirstManifest(t *testing.T) {
+	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()
+	flush(t, newArchiver(t, log, store), log)
+	name := fmt.Sprintf("shop/manifests/%s/%020d.json", leat.ShardNumber(0), 1)
+	good := string(store.objects[name])
+	for _, change := range []struct{ old, new, want string }{
+		{`"parents": []`, `"parents": null`, "parents"},
+		{`"epoch": 1`, `"epoch": 0`, "epoch 0"},
+	} {
+		forged := strings.Replace(good, change.old, change.new, 1)
+		if forged == good {
+			t.Fatalf("%s is not in %s", change.old, good)
+		}
+		store.set(name, []byte(forged))
+		if err := readAll(t, store, "shop"); !errors.Is(err, leat.ErrCorrupt) || !strings.Contains(err.Error(), change.want) {
+			t.Errorf("%s made %s: %v, want ErrCorrupt with %q", change.old, change.new, err, change.want)
+		}
+	}
+	store.set(name, []byte(good))
+	store.set("shop/manifests/byDay/"+strings.Repeat("0", 19)+"1.json", []byte("{}"))
+	if err := readAll(t, store, "shop"); err != nil {
+		t.Errorf("another folder beside the shards': %v, want it ignored", err)
+	}
+}
+
 // An archiver does not go on from a chain with a hole.
 func TestArchiverMissesAManifest(t *testing.T) {
 	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()

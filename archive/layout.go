@@ -18,6 +18,15 @@ const (
 
 func manifestFolder(shard leat.ShardID) string { return manifestsFolder + string(shard) + "/" }
 
+// folderShard reads the shard from the name of a folder of manifests. There may
+// come to be other folders beside them.
+func folderShard(name string) (leat.ShardID, bool) {
+	digits := strings.TrimSuffix(strings.TrimPrefix(name, "shardId-"), "/")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	shard := leat.ShardNumber(int(n))
+	return shard, err == nil && name == string(shard)+"/"
+}
+
 func manifestName(shard leat.ShardID, number uint64) string {
 	return fmt.Sprintf("%s%020d.json", manifestFolder(shard), number)
 }

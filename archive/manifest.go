@@ -185,6 +185,10 @@ func decodeLink(object string, data []byte, log string, shard leat.ShardID, numb
 		return link{}, corrupt(object, "has number %d", m.Number)
 	case (m.Lineage != nil) != (m.Kind == kindOpen), (m.Segment != nil) != (m.Kind == kindSegment):
 		return link{}, corrupt(object, "does not hold what a manifest of kind %q does", m.Kind)
+	case m.Epoch == 0:
+		return link{}, corrupt(object, "is of epoch 0")
+	case m.Lineage != nil && m.Lineage.Parents == nil:
+		return link{}, corrupt(object, "does not tell the parents of its shard")
 	case m.Kind != kindOpen && m.Kind != kindSegment && m.Kind != kindClose:
 		return link{}, corrupt(object, "is of an unknown kind, %q", m.Kind)
 	}
