@@ -43,7 +43,7 @@ func openDir(path string) (*dirStore, error) {
 		return nil, fmt.Errorf("open archive store: %w", err)
 	}
 	d := &dirStore{root: root, folder: make(map[string]bool)}
-	if err := os.MkdirAll(filepath.Join(root, tempFolder), 0o755); err != nil {
+	if err := makeDir(filepath.Join(root, tempFolder)); err != nil {
 		return nil, fmt.Errorf("open archive store: %w", err)
 	}
 	if err := d.sweep(time.Now().Add(-tempAge)); err != nil {
@@ -115,26 +115,39 @@ func (d *dirStore) create(path string, data []byte) error {
 	return errors.Join(linked, syncDir(folder))
 }
 
-// makeFolder makes a directory of the store durably.
+// makeFolder makes a directory of the store durably: also when it is there,
+// because whoever made it may have been killed before it was durable.
 func (d *dirStore) makeFolder(path string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.folder[path] {
 		return nil
 	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if err := makeDir(path); err != nil {
 		return err
 	}
-	for p := filepath.Dir(path); ; p = filepath.Dir(p) {
-		if err := syncDir(p); err != nil {
+	for p := path; len(p) >= len(d.root) && p != filepath.Dir(p); p = filepath.Dir(p) {
+		if err := syncDir(filepath.Dir(p)); err != nil {
 			return err
-		}
-		if len(p) < len(d.root) || p == filepath.Dir(p) {
-			break
 		}
 	}
 	d.folder[path] = true
 	return nil
+}
+
+// makeDir makes a directory, and those above it that are missing, durably.
+func makeDir(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(path)
+	if err := makeDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
 }
 
 // writeTemp writes and syncs a new file and returns its path.
