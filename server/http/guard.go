@@ -1,0 +1,95 @@
+package http
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// guard bounds what a client can make the server read, hold and wait for, and
+// answers for handlers that panic.
+func guard(c Config, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := &writer{ResponseWriter: rw, control: http.NewResponseController(rw), patience: c.WriteTime}
+		defer func() {
+			if v := recover(); v != nil {
+				w.recovered(c, r, v)
+			}
+		}()
+		if err := readBody(c, w, r); err != nil {
+			writeProblem(w, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// readBody replaces the body by one that has arrived as a whole.
+func readBody(c Config, w *writer, r *http.Request) error {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	if err := w.control.SetReadDeadline(time.Now().Add(c.BodyTime)); err != nil {
+		return err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w.ResponseWriter, r.Body, c.MaxBody))
+	var timeout net.Error
+	switch tooLarge := (*http.MaxBytesError)(nil); {
+	case errors.As(err, &tooLarge):
+		limit := fmt.Sprintf("at most %d bytes", tooLarge.Limit)
+		return &Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Field: "body", Limit: limit,
+			Detail: "the body must have " + limit + "; append fewer events at once"}
+	case errors.As(err, &timeout) && timeout.Timeout():
+		w.Header().Set("Connection", "close") // the rest of the body may still come
+		limit := fmt.Sprintf("complete within %v", c.BodyTime)
+		return &Problem{Status: http.StatusRequestTimeout, Code: "too_slow", Field: "body", Limit: limit,
+			Detail: "the body must be " + limit}
+	case err != nil:
+		return &Problem{Status: http.StatusBadRequest, Code: "malformed", Field: "body",
+			Detail: fmt.Sprintf("the body cannot be read: %v", err)}
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return w.control.SetReadDeadline(time.Time{})
+}
+
+// A writer gives the client a while to take each piece that is written to it.
+type writer struct {
+	http.ResponseWriter
+	control  *http.ResponseController
+	patience time.Duration
+	begun    bool
+}
+
+// Unwrap lets http.ResponseController find what the connection can do.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *writer) WriteHeader(status int) {
+	w.begun = true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	w.begun = true
+	if err := w.control.SetWriteDeadline(time.Now().Add(w.patience)); err != nil {
+		return 0, err
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// recovered ends a request whose handler panicked.
+func (w *writer) recovered(c Config, r *http.Request, v any) {
+	if v == http.ErrAbortHandler || r.Context().Err() != nil { //nolint:errorlint // as net/http compares it
+		panic(http.ErrAbortHandler)
+	}
+	c.Logger.Error("a request failed", "method", r.Method, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+	if w.begun {
+		panic(http.ErrAbortHandler) // the client has to see that the answer is not whole
+	}
+	writeProblem(w, &Problem{Status: http.StatusInternalServerError, Code: "internal",
+		Detail: "the server made a mistake; its log says more"})
+}
