@@ -22,9 +22,10 @@
 //
 // # When storage fails
 //
-// A group that would leave less than the reserve free on the disk is refused
+// An Append that would leave less than the reserve free on the disk is refused
 // with [leat.ErrFull], so that Pebble does not run out of space in the middle. A
-// write that finds the disk full all the same waits for space.
+// write that finds the disk full all the same waits for space. Appends that are
+// cancelled while they wait behind it are taken out of their group again.
 //
 // When a write or sync fails in any other way, nothing can be said about what is on
 // the disk: the groups under way get [leat.ErrUncertain], the log takes no more

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/leathq/leat"
@@ -102,11 +101,6 @@ func (c *committer) continues(t *tail, first *entry) error {
 		}
 	}
 	return nil
-}
-
-// descends reports whether a shard continues another, directly or not.
-func (t *tail) descends(from *tail) bool {
-	return slices.ContainsFunc(t.parents, func(p *tail) bool { return p == from || p.descends(from) })
 }
 
 // streamsContinue reports why events do not continue their streams. It asks for
