@@ -118,7 +118,9 @@ func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
 	c.setRoutes()
 	v, _ := c.publish()
 	l.view.Store(v)
-	if err := l.sweepAll(context.Background()); err != nil {
+	if err := l.sweepAll(context.Background()); errors.Is(err, leat.ErrCorrupt) {
+		o.Logger.Warn("what is trimmed stays on the disk", "dir", dir, "error", err)
+	} else if err != nil {
 		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.close())
 	}
 	// One group may wait for its sync while the next is built, and no more:

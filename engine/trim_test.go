@@ -98,6 +98,38 @@ func TestInterruptedTrim(t *testing.T) {
 	}
 }
 
+// TestDamageInWhatIsTrimmed opens a log of which a block is damaged that a trim
+// did not get to remove: what is kept is not affected.
+func TestDamageInWhatIsTrimmed(t *testing.T) {
+	mem := vfs.NewMem()
+	log, err := engine.Create("log", leat.Config{}, engine.Options{FS: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendBlocks(t, log, 5)
+	if _, err := log.Trim(t.Context(), leat.ShardNumber(0), 13); err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, log)
+	withStore(t, mem, func(db *pebble.DB) {
+		remove(t, db, "w\x00\x00\x00\x00")
+		put(t, db, "b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x03", "damaged")
+	})
+	log, err = engine.Open("log", engine.Options{FS: mem})
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	defer closeLog(t, log)
+	b, err := log.ReadShard(t.Context(), leat.ShardNumber(0), 12, leat.ReadOptions{Filter: leat.Filter{System: true}})
+	if err != nil || len(b.Events) != 4 {
+		t.Errorf("read what is kept: got %d events, %v, want 3 and the trim", len(b.Events), err)
+	}
+	mustAppend(t, log, event("a"))
+	if _, err := log.Trim(t.Context(), leat.ShardNumber(0), 16); !errors.Is(err, leat.ErrCorrupt) {
+		t.Errorf("trim: got %v, want ErrCorrupt, as the space cannot be given back", err)
+	}
+}
+
 func countKeys(t *testing.T, db *pebble.DB, prefix byte) int {
 	t.Helper()
 	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
