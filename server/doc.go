@@ -6,7 +6,8 @@
 //	DIR/logs/NAME/    a log, made and opened by the server's [Engine]
 //
 // It has doors, which are packages of their own and know nothing of each other:
-// package http is the HTTP JSON API for people and other ecosystems. Each door
+// package rpc is gRPC for programs, package http a JSON API for people and other
+// ecosystems. Each door
 // gets the logs wrapped, so that appends and reads are measured and waiting
 // reads end with the server in one place, whatever the door.
 //

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/eventjson"
 )
 
 const defaultSource = "leat"
@@ -66,9 +67,13 @@ func (cmd appendCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	return cmd.with(func(log leat.Log) error {
-		receipt, err := log.Append(ctx, []leat.Event{event}, conds...)
+		events := []leat.Event{event}
+		receipt, err := log.Append(ctx, events, conds...)
 		if err != nil {
 			return err
+		}
+		if cmd.JSON {
+			return json.NewEncoder(c.out).Encode(eventjson.FromReceipt(receipt, events))
 		}
 		return cmd.printReceipt(c.out, receipt)
 	})
@@ -85,14 +90,14 @@ func (cmd appendCmd) event(in io.Reader) (leat.Event, []leat.Condition, error) {
 			return leat.Event{}, nil, fmt.Errorf("read the data from standard input: %w", err)
 		}
 	}
-	if isJSON(cmd.ContentType) {
+	if eventjson.IsJSON(cmd.ContentType) {
 		if err := checkJSON(data); err != nil {
 			return leat.Event{}, nil, err
 		}
 	}
 	return leat.Event{
 		ID: cmd.ID, Stream: cmd.Stream, Type: cmd.Type, Source: cmd.Source, Time: cmd.Time,
-		ContentType: cmd.ContentType, Data: data, Meta: metaOf(cmd.Meta),
+		ContentType: cmd.ContentType, Data: data, Meta: eventjson.Meta(cmd.Meta),
 	}, conds, nil
 }
 
@@ -125,19 +130,7 @@ func expectation(stream, expect string) ([]leat.Condition, error) {
 	return []leat.Condition{leat.ExpectVersion(stream, v)}, nil
 }
 
-// receiptJSON is the form in which append prints a receipt as JSON.
-type receiptJSON struct {
-	Shard     leat.ShardID `json:"shard"`
-	Seq       uint64       `json:"seq"`
-	Version   uint64       `json:"version"`
-	At        time.Time    `json:"at"`
-	Duplicate bool         `json:"duplicate,omitempty"`
-}
-
 func (cmd appendCmd) printReceipt(w io.Writer, r leat.Receipt) error {
-	if cmd.JSON {
-		return json.NewEncoder(w).Encode(receiptJSON{r.Shard, r.First, r.Versions[0], r.At, r.Duplicate})
-	}
 	said := "recorded"
 	if r.Duplicate {
 		said = "recorded before"

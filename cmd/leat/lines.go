@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/eventjson"
 )
 
 // A line is an event and where its file has it.
@@ -34,10 +35,13 @@ func lines(file io.Reader) iter.Seq2[line, error] {
 			if len(bytes.TrimSpace(s.Bytes())) == 0 {
 				continue
 			}
-			event, err := parseEvent(s.Bytes())
+			event, err := eventjson.Parse(s.Bytes())
 			if err != nil {
 				yield(line{}, fmt.Errorf("line %d: %w", number, err))
 				return
+			}
+			if event.Source == "" {
+				event.Source = defaultSource
 			}
 			if !yield(line{number, event}, nil) {
 				return

@@ -7,9 +7,11 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/engine"
+	"github.com/leathq/leat/eventjson"
 )
 
 // openedLog is a log that a command has opened and has to close.
@@ -117,37 +119,10 @@ func (cmd logShowCmd) Run(ctx context.Context, c console) error {
 			return err
 		}
 		if cmd.JSON {
-			return json.NewEncoder(c.out).Encode(describe(info, shards))
+			return json.NewEncoder(c.out).Encode(eventjson.FromLog("", info, shards))
 		}
 		return printLog(c.out, info, shards)
 	})
-}
-
-// logJSON and shardJSON are the form in which log show prints JSON.
-type logJSON struct {
-	ID      string      `json:"id"`
-	Epoch   uint64      `json:"epoch"`
-	Single  bool        `json:"single"`
-	Created string      `json:"created"`
-	Shards  []shardJSON `json:"shards"`
-}
-
-type shardJSON struct {
-	ID      leat.ShardID   `json:"id"`
-	From    leat.HashKey   `json:"from"`
-	To      leat.HashKey   `json:"to"`
-	Parents []leat.ShardID `json:"parents,omitempty"`
-	Oldest  uint64         `json:"oldest"`
-	Head    uint64         `json:"head"`
-	Closed  bool           `json:"closed,omitempty"`
-}
-
-func describe(info leat.Info, shards []leat.Shard) logJSON {
-	d := logJSON{ID: info.ID, Epoch: info.Epoch, Single: info.Single, Created: info.Created.Format(timeLayout)}
-	for _, s := range shards {
-		d.Shards = append(d.Shards, shardJSON(s))
-	}
-	return d
 }
 
 func printLog(w io.Writer, info leat.Info, shards []leat.Shard) error {
@@ -160,7 +135,7 @@ func printLog(w io.Writer, info leat.Info, shards []leat.Shard) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "log\t%s\n", info.ID)
 	fmt.Fprintf(t, "epoch\t%d\n", info.Epoch)
-	fmt.Fprintf(t, "created\t%s\n", info.Created.Format(timeLayout))
+	fmt.Fprintf(t, "created\t%s\n", info.Created.Format(time.RFC3339Nano))
 	fmt.Fprintf(t, "events\t%d\n", events)
 	fmt.Fprintf(t, "head\t%s\n", checkpoint)
 	if info.Single {

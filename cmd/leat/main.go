@@ -30,6 +30,7 @@ type cli struct {
 	Read   readCmd   `cmd:"" help:"Print one stream, or all events, and end."`
 	Follow followCmd `cmd:"" help:"Print events, and those to come."`
 	Doctor doctorCmd `cmd:"" help:"Check everything that a log's directory holds."`
+	Serve  serveCmd  `cmd:"" help:"Serve the logs in a directory to other processes."`
 }
 
 // console is where a command talks to whoever started it.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/eventjson"
 )
 
 // A printer prints events: as JSON, one a line, or as lines for people, cut to
@@ -52,7 +53,7 @@ func (p *printer) flush() error { return p.w.Flush() }
 
 func (p *printer) print(r *leat.Recorded) error {
 	if p.json != nil {
-		return p.json.Encode(recordedJSON(r))
+		return p.json.Encode(eventjson.FromRecorded(r))
 	}
 	const columns = "%-20s  %-24s  %7s  %-20s  %s"
 	if !p.headed {
