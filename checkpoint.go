@@ -205,7 +205,7 @@ func logID(id string) bool {
 			return false
 		}
 	}
-	return id != "" && len(id) <= 64
+	return id != "" && len(id) <= 64 && id != "." && id != ".."
 }
 
 func shardID(id ShardID) bool {

@@ -11,7 +11,8 @@ import (
 // splitting. The zero Config is a log with a new ID and one shard that can be
 // split.
 type Config struct {
-	// ID is 1 to 64 letters, digits, "-", "_" or "."; a UUIDv7 when empty.
+	// ID is 1 to 64 letters, digits, "-", "_" or ".", and neither "." nor "..",
+	// because it names a folder; a UUIDv7 when empty.
 	ID string
 
 	// Single makes a log of one shard that is never split, so that one Append
@@ -41,7 +42,7 @@ func (c Config) New(created time.Time) (Info, []Shard, error) {
 		info.ID = NewID()
 	}
 	if !logID(info.ID) {
-		return fail("log ID", `1 to 64 letters, digits, "-", "_" or "."`, brief(info.ID))
+		return fail("log ID", `1 to 64 letters, digits, "-", "_" or ".", not "." or ".."`, brief(info.ID))
 	}
 	for i, e := range c.Ended {
 		if e.Number < info.Epoch {

@@ -66,6 +66,7 @@ func TestConfigErrors(t *testing.T) {
 		config      leat.Config
 	}{
 		{"a blank in the ID", "log ID", leat.Config{ID: "a log"}},
+		{"an ID that leads out of a folder", "log ID", leat.Config{ID: ".."}},
 		{"a long ID", "log ID", leat.Config{ID: strings.Repeat("l", 65)}},
 		{"a single log of two shards", "shards", leat.Config{Single: true, Shards: leat.EvenShards(2)}},
 		{"no shards", "shards", leat.Config{Shards: []leat.Shard{}}},
