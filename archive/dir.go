@@ -111,8 +111,12 @@ func (d *dirStore) create(path string, data []byte) error {
 	if linked != nil && !errors.Is(linked, fs.ErrExist) {
 		return linked
 	}
-	// Also when it existed: whoever made it may have been killed before this.
-	return errors.Join(linked, syncDir(folder))
+	// Also when it existed: whoever made it may have been killed before this, and
+	// what exists is taken to be durable.
+	if err := syncDir(folder); err != nil {
+		return err
+	}
+	return linked
 }
 
 // makeFolder makes a directory of the store durably: also when it is there,
