@@ -13,7 +13,8 @@ type Options struct {
 	// FS is the file system; the operating system's when nil.
 	FS vfs.FS
 
-	// Clock tells the time for Recorded.At; time.Now when nil.
+	// Clock tells the time for Recorded.At; time.Now when nil. It is safe for
+	// concurrent use.
 	Clock func() time.Time
 
 	// CacheBytes bounds the cache of what was read from disk; 64 MiB when 0.
