@@ -49,7 +49,8 @@ type Aggregate[S, E any] struct {
 	// Cache is how many states are kept in memory, those used last;
 	// DefaultCache when 0, none when negative. A kept state is brought up to
 	// date by the commands this process carries out, and by reading what it
-	// lacks when others wrote.
+	// lacks when others wrote. It belongs to the Log value that it was read
+	// through: open a log anew after it was restored.
 	Cache int
 
 	once    sync.Once
@@ -102,7 +103,8 @@ func (a *Aggregate[S, E]) Load(ctx context.Context, log leat.Log, id string) (Lo
 //
 // decide may be called more than once and must not change the state. Its errors
 // are returned as they are, and nothing is appended then, nor when it returns no
-// events. Such an answer is never given on a stale state.
+// events. Such an answer is never given on a stale state. The events become part
+// of states, so what they refer to must not change any more.
 //
 // With a [CommandID] the command is carried out once: when its first event is
 // recorded already, the Result says Duplicate and there is no error, whatever

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -569,5 +570,83 @@ func TestAggregateIsChecked(t *testing.T) {
 	_, err := newStocks().Do(t.Context(), newLog(t, leat.Config{}), strings.Repeat("x", 300), receive(1))
 	if invalid, ok := errors.AsType[*leat.InvalidError](err); !ok || !strings.Contains(invalid.Field, "stream") {
 		t.Errorf("a long id: %v, want an InvalidError of the stream", err)
+	}
+}
+
+// Commands of two processes on the same streams, each sent by both and repeated,
+// while answers are lost, callers give up and states are evicted.
+func TestCommandsAreCarriedOutOnceHoweverAppendsFail(t *testing.T) {
+	const commands, streams = 60, 3
+	synctest.Test(t, func(t *testing.T) {
+		log := &watched{Log: newLog(t, leat.Config{})}
+		below := chance(t)
+		log.append = func(ctx context.Context, events []leat.Event, conds []leat.Condition) (leat.Receipt, error) {
+			fate := below(6)
+			if fate == 0 {
+				return leat.Receipt{}, fmt.Errorf("not sent: %w", leat.ErrUncertain)
+			}
+			r, err := log.Log.Append(ctx, events, conds...)
+			if fate == 1 {
+				return leat.Receipt{}, fmt.Errorf("answer lost: %w", leat.ErrUncertain)
+			}
+			return r, err
+		}
+		var wg sync.WaitGroup
+		for range 2 {
+			stocks := newStocks()
+			stocks.Cache = 1
+			send := func(command int) error {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(below(100))*time.Millisecond)
+				defer cancel()
+				_, err := stocks.Do(ctx, log, fmt.Sprint(command%streams), func(stock) ([]stockEvent, error) {
+					return []stockEvent{received{1}, reserved{fmt.Sprint(command), 1}, received{1}}, nil
+				}, service.CommandID(fmt.Sprint("c", command)))
+				return err
+			}
+			for range 3 {
+				wg.Go(func() {
+					first := below(commands)
+					for i := range commands {
+						command := (first + i) % commands
+						for send(command) != nil {
+						}
+					}
+				})
+			}
+			wg.Go(func() {
+				var last [streams]uint64
+				for i := range 300 {
+					time.Sleep(time.Millisecond)
+					loaded, err := stocks.Load(context.Background(), log, fmt.Sprint(i%streams))
+					ok(t, err)
+					if loaded.Version < last[i%streams] || loaded.Version%3 != 0 || uint64(loaded.State.Events) != loaded.Version || uint64(loaded.State.OnHand) != loaded.Version/3 {
+						t.Errorf("loaded %+v after version %d", loaded, last[i%streams])
+					}
+					last[i%streams] = loaded.Version
+				}
+			})
+		}
+		wg.Wait()
+		for i := range streams {
+			want(t, "events", len(stream(t, log, fmt.Sprint("stock-", i))), 3*commands/streams)
+		}
+	})
+}
+
+// chance returns a function that returns a random number below another, from a
+// seed that the test logs when it fails. It is safe for concurrent use.
+func chance(t testing.TB) func(n int) int {
+	seed := rand.Uint64()
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	})
+	var mu sync.Mutex
+	return func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return rnd.IntN(n)
 	}
 }
