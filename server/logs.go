@@ -114,7 +114,7 @@ func (l *logs) create(ctx context.Context, name string, c leat.Config) (Log, err
 	}
 	_, err := l.get(name)
 	if err == nil {
-		return nil, fmt.Errorf("create log %q: %w", name, fs.ErrExist)
+		return nil, fmt.Errorf("create log %q: there is one of that name: %w", name, fs.ErrExist)
 	}
 	if !errors.Is(err, leat.ErrNotFound) {
 		return nil, err

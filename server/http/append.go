@@ -13,7 +13,7 @@ import (
 )
 
 type appendInput struct {
-	inLog
+	InLog
 	Body struct {
 		Events     []eventjson.Event `json:"events" doc:"Recorded together, in this order, or not at all."`
 		Conditions []condition       `json:"conditions,omitempty" doc:"All must hold, or nothing is recorded."`

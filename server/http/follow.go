@@ -24,12 +24,12 @@ const (
 const heartbeat = 15 * time.Second
 
 type followInput struct {
-	inLog
+	InLog
 	From   string `query:"from" doc:"Go on after this checkpoint."`
 	Since  string `query:"since" doc:"Only what was committed since: a time (RFC 3339) or now. The oldest that is kept when neither from nor since is given." example:"now"`
 	LastID string `header:"Last-Event-ID" doc:"What a browser sends when it connects again; goes before from and since."`
 	Accept string `header:"Accept" doc:"text/event-stream, the default, or application/x-ndjson for a batch as one JSON object a line."`
-	filter
+	Filter
 }
 
 func (a *api) registerFollow() {
@@ -67,7 +67,7 @@ func (a *api) follow(ctx context.Context, in *followInput) (*huma.StreamResponse
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusOK)
 		f := &follower{api: a, w: w, control: http.NewResponseController(w), form: write, at: from.Clone()}
-		f.run(hc.Context(), log, in.filter.filter())
+		f.run(hc.Context(), log, in.filter())
 	}}, nil
 }
 

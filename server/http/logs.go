@@ -11,8 +11,8 @@ import (
 	"github.com/leathq/leat/eventjson"
 )
 
-// inLog is the input of operations on one log.
-type inLog struct {
+// InLog is the part of the input of operations on one log.
+type InLog struct {
 	Log string `path:"log" doc:"The log's name."`
 }
 
@@ -68,14 +68,14 @@ func (a *api) createLog(ctx context.Context, in *createLogInput) (*createLogOutp
 	if _, err := a.Logs.Create(ctx, in.Body.Name, c); err != nil {
 		return nil, err
 	}
-	out, err := a.getLog(ctx, &inLog{Log: in.Body.Name})
+	out, err := a.getLog(ctx, &InLog{Log: in.Body.Name})
 	if err != nil {
 		return nil, err
 	}
 	return &createLogOutput{Location: "/v1/logs/" + in.Body.Name, Body: out.Body}, nil
 }
 
-func (a *api) getLog(ctx context.Context, in *inLog) (*logOutput, error) {
+func (a *api) getLog(ctx context.Context, in *InLog) (*logOutput, error) {
 	log, err := a.Logs.Log(ctx, in.Log)
 	if err != nil {
 		return nil, err

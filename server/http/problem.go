@@ -135,9 +135,10 @@ func writeProblem(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(p) // a client that is gone needs no answer
 }
 
-// huma asks this variable, which is one for the whole program, for the answer
-// to what its own checks refuse.
+// huma asks these variables, which are one for the whole program: how lists are
+// described, and the answer to what its own checks refuse.
 func init() {
+	huma.DefaultArrayNullable = false
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
 		return refused(status, msg, errs)
 	}
@@ -146,7 +147,7 @@ func init() {
 // refused says what is wrong with a request that does not fit the API's
 // description.
 func refused(status int, msg string, errs []error) *Problem {
-	p := &Problem{Status: status, Code: "malformed", Detail: msg}
+	p := &Problem{Status: status, Code: "malformed", Field: "body", Detail: msg}
 	for _, err := range errs {
 		var d huma.ErrorDetailer
 		if !errors.As(err, &d) {

@@ -12,20 +12,20 @@ import (
 	"github.com/leathq/leat/eventjson"
 )
 
-// filter is how reads choose events.
-type filter struct {
+// Filter is how reads choose events.
+type Filter struct {
 	Stream   []string `query:"stream,explode" doc:"Only these streams; may be repeated."`
 	Category []string `query:"category,explode" doc:"Only streams of these categories, what stands before the first - of a name; may be repeated."`
 	Type     []string `query:"type,explode" doc:"Only events of these types; may be repeated."`
 	System   bool     `query:"system" doc:"Also the log's own events, of streams that start with $."`
 }
 
-func (f filter) filter() leat.Filter {
+func (f Filter) filter() leat.Filter {
 	return leat.Filter{Streams: f.Stream, Categories: f.Category, Types: f.Type, System: f.System}
 }
 
 type readStreamInput struct {
-	inLog
+	InLog
 	Stream  string `path:"stream" doc:"The stream's name, percent-encoded."`
 	After   uint64 `query:"after" doc:"Only versions above this one."`
 	Through uint64 `query:"through" doc:"Only versions up to this one; all when left out."`
@@ -42,12 +42,12 @@ type readStreamOutput struct {
 }
 
 type readShardInput struct {
-	inLog
+	InLog
 	Shard string `path:"shard" doc:"The shard's ID."`
 	After uint64 `query:"after" doc:"Only events after this sequence: the next of the last batch."`
 	Limit int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"End after this many events that match, finishing the append."`
 	Wait  string `query:"wait" default:"0s" doc:"How long to wait for a first event when there is none, such as 20s; at most 1m." example:"20s"`
-	filter
+	Filter
 }
 
 type readShardOutput struct {
@@ -108,7 +108,7 @@ func (a *api) readShard(ctx context.Context, in *readShardInput) (*readShardOutp
 			Field: "wait", Limit: fmt.Sprintf("a duration such as 20s, at most %v", maxWait), Got: fmt.Sprintf("%q", cut(in.Wait)),
 		}
 	}
-	b, err := log.ReadShard(ctx, leat.ShardID(in.Shard), in.After, leat.ReadOptions{Filter: in.filter.filter(), Limit: in.Limit, Wait: wait})
+	b, err := log.ReadShard(ctx, leat.ShardID(in.Shard), in.After, leat.ReadOptions{Filter: in.filter(), Limit: in.Limit, Wait: wait})
 	if err != nil {
 		return nil, err
 	}

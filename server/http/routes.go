@@ -101,7 +101,10 @@ const malformedJSON = "malformed JSON"
 func unmarshal(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
 	var syntax *json.SyntaxError
+	var mismatch *json.UnmarshalTypeError
 	switch {
+	case errors.As(err, &mismatch):
+		return fmt.Errorf("%s cannot be a %s", mismatch.Field, mismatch.Value)
 	case errors.As(err, &syntax):
 		before := data[:min(len(data), int(syntax.Offset))]
 		line := bytes.Count(before, []byte("\n")) + 1

@@ -11,8 +11,8 @@ import (
 	"github.com/leathq/leat/eventjson"
 )
 
-type inShard struct {
-	inLog
+type InShard struct {
+	InLog
 	Shard string `path:"shard" doc:"The shard's ID."`
 }
 
@@ -23,14 +23,14 @@ type shardsOutput struct {
 }
 
 type splitInput struct {
-	inShard
+	InShard
 	Body struct {
 		At string `json:"at,omitempty" doc:"The first hash key of the second child; the middle when left out."`
 	}
 }
 
 type trimInput struct {
-	inShard
+	InShard
 	Body struct {
 		Below uint64 `json:"below" doc:"Remove the events below this sequence. An append is never divided."`
 	}
@@ -58,7 +58,7 @@ func (a *api) registerShards() {
 	}, a.trimShard)
 }
 
-func (a *api) listShards(ctx context.Context, in *inLog) (*shardsOutput, error) {
+func (a *api) listShards(ctx context.Context, in *InLog) (*shardsOutput, error) {
 	log, err := a.Logs.Log(ctx, in.Log)
 	if err != nil {
 		return nil, err
