@@ -77,6 +77,7 @@ var _ interface {
 	leat.Log
 	leat.Trimmer
 	leat.Splitter
+	leat.Importer
 	leat.Limiter
 } = (*served)(nil)
 
@@ -149,4 +150,11 @@ func (s *served) Split(ctx context.Context, shard leat.ShardID, at leat.HashKey)
 		return t.Split(ctx, shard, at)
 	}
 	return [2]leat.Shard{}, leat.ErrUnsupported
+}
+
+func (s *served) Import(ctx context.Context, shard leat.ShardID, events []leat.Recorded) error {
+	if i, ok := s.log.(leat.Importer); ok {
+		return i.Import(ctx, shard, events)
+	}
+	return leat.ErrUnsupported
 }
