@@ -40,19 +40,14 @@ var situations = []struct {
 // which peers refuse when they are long.
 const maxMessage = 1024
 
-// FromError returns the message of an error that the log itself answers with,
-// and nil for any other.
+// FromError returns the message of an error.
 func FromError(err error) *leatv1.Error {
-	var kinds []leatv1.Kind
+	m := &leatv1.Error{Message: cut(err.Error())}
 	for _, s := range situations {
 		if errors.Is(err, s.is) {
-			kinds = append(kinds, s.kind)
+			m.Kinds = append(m.Kinds, s.kind)
 		}
 	}
-	if kinds == nil {
-		return nil
-	}
-	m := &leatv1.Error{Kinds: kinds, Message: cut(err.Error())}
 	tell(m, err)
 	return m
 }
@@ -166,31 +161,18 @@ type remoteError struct {
 func (e *remoteError) Error() string   { return e.message }
 func (e *remoteError) Unwrap() []error { return e.is }
 
-// Status returns the error that a gRPC handler answers err with: a
-// status with the Error in its details, or the bare status of a context that
-// ended or of a failure that is not the log's.
+// Status returns the error that a gRPC handler answers err with: a status with
+// the Error in its details, or the bare status of a context that has ended.
 func Status(err error) error {
-	if err == nil {
-		return nil
-	}
 	m := FromError(err)
+	code := codes.Internal
 	switch {
-	case m != nil:
+	case len(m.GetKinds()) > 0:
+		code = codeOf(m.GetKinds()[0])
 	case errors.Is(err, context.Canceled):
-		return status.Error(codes.Canceled, cut(err.Error()))
+		return status.Error(codes.Canceled, m.GetMessage())
 	case errors.Is(err, context.DeadlineExceeded):
-		return status.Error(codes.DeadlineExceeded, cut(err.Error()))
-	default:
-		if s, ok := status.FromError(err); ok {
-			return s.Err()
-		}
-		return status.Error(codes.Internal, cut(err.Error()))
-	}
-	code := codes.Unknown
-	for _, s := range situations {
-		if s.kind == m.GetKinds()[0] {
-			code = s.code
-		}
+		return status.Error(codes.DeadlineExceeded, m.GetMessage())
 	}
 	s, err := status.New(code, m.GetMessage()).WithDetails(shorten(m))
 	if err != nil {
@@ -199,15 +181,24 @@ func Status(err error) error {
 	return s.Err()
 }
 
-// FromStatus returns the error that the log at the other end answered with,
-// and nil when err is of the transport.
+func codeOf(kind leatv1.Kind) codes.Code {
+	for _, s := range situations {
+		if s.kind == kind {
+			return s.code
+		}
+	}
+	return codes.Unknown
+}
+
+// FromStatus returns the error that the other end answered with, and nil when
+// err is of the transport.
 func FromStatus(err error) error {
 	s, ok := status.FromError(err)
 	if !ok {
 		return nil
 	}
 	for _, d := range s.Details() {
-		if m, ok := d.(*leatv1.Error); ok && len(m.GetKinds()) > 0 {
+		if m, ok := d.(*leatv1.Error); ok {
 			return Error(m)
 		}
 	}

@@ -160,15 +160,12 @@ func (a *appender) begin(ctx context.Context, name string, r received) error {
 func (a *appender) carryOut(ctx context.Context, n *leatv1.NumberedAppend) (result *leatv1.AppendResult) {
 	result = &leatv1.AppendResult{Number: n.GetNumber()}
 	fail := func(err error) {
-		m := wire.FromError(err)
-		if m == nil {
-			m = &leatv1.Error{Message: err.Error()}
-		}
-		result.Outcome = &leatv1.AppendResult_Error{Error: m}
+		result.Outcome = &leatv1.AppendResult_Error{Error: wire.FromError(err)}
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			fail(fmt.Errorf("%w: %w", leat.ErrUncertain, a.panicked(leatv1.Log_AppendStream_FullMethodName, p)))
+			_ = a.panicked(leatv1.Log_AppendStream_FullMethodName, p)
+			fail(fmt.Errorf("%w: %w", leat.ErrUncertain, errInternal))
 		}
 	}()
 	receipt, err := appendEvents(ctx, a.log, n.GetEvents(), n.GetConditions())

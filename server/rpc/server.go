@@ -11,13 +11,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/leathq/leat/internal/wire"
 	leatv1 "github.com/leathq/leat/proto/leat/v1"
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/status"
 )
 
 // Options of a Server. The zero Options are good; every field is optional.
@@ -161,8 +160,10 @@ func (s *Server) guardStream(srv any, stream grpc.ServerStream, info *grpc.Strea
 	return handle(srv, stream)
 }
 
+var errInternal = errors.New("internal error; the server's log has more")
+
 // panicked tells the operator what happened, and the caller only that it did.
 func (s *Server) panicked(method string, p any) error {
 	s.options.Logger.Error("panic in a call", "method", method, "panic", p, "stack", string(debug.Stack()))
-	return status.Error(codes.Internal, "internal error; the server's log has more")
+	return wire.Status(errInternal)
 }
