@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,15 +21,31 @@ type Config struct {
 	Logger *slog.Logger // where retries and parked events are told; slog.Default() when nil
 	Retry  Retry
 
+	// Leases lets several processes share the work: each works on its part of the
+	// shards of each application, and takes over those of a process that is
+	// gone. Without it this process works on all shards, and must be the only
+	// one. Whatever happens, a step that another process has taken is not taken
+	// twice.
+	Leases leat.Leases
+
+	// Instance names this process in leases and messages; the host's name and
+	// the process's number when empty. What is made of it is unique to one App.
+	Instance string
+
+	// LeaseTTL is how long the shards of a process that is gone stay without
+	// work; 10 s when 0. Leases are renewed three times as often.
+	LeaseTTL time.Duration
+
 	// Drain is how long handlers that are at work when Run's context ends may go
 	// on before their own context ends; 10 s when 0.
 	Drain time.Duration
 }
 
-// An App runs projections and reactors in one process.
+// An App runs projections and reactors in one process, by itself or as one of a
+// fleet.
 type App struct {
 	config  Config
-	runs    []run
+	fleets  []*fleet
 	started atomic.Bool
 	ended   chan struct{} // closed when Run returns
 }
@@ -42,6 +59,12 @@ func NewApp(c Config, runners ...Runner) (*App, error) {
 	if len(runners) == 0 {
 		return nil, &leat.InvalidError{Field: "runners", Limit: "at least one"}
 	}
+	if c.LeaseTTL != 0 && (c.LeaseTTL < leat.MinTTL || c.LeaseTTL > leat.MaxTTL) {
+		return nil, &leat.InvalidError{Field: "Config.LeaseTTL", Limit: fmt.Sprintf("%s to %s", leat.MinTTL, leat.MaxTTL), Got: c.LeaseTTL.String()}
+	}
+	if len(c.Instance) > maxInstance {
+		return nil, &leat.InvalidError{Field: "Config.Instance", Limit: fmt.Sprintf("at most %d bytes", maxInstance), Got: fmt.Sprintf("%d bytes", len(c.Instance))}
+	}
 	if c.Retry.Attempts < 0 || c.Retry.First < 0 || c.Retry.Most < 0 || c.Drain < 0 {
 		return nil, &leat.InvalidError{Field: "Config.Retry and Config.Drain", Limit: "not negative"}
 	}
@@ -49,7 +72,10 @@ func NewApp(c Config, runners ...Runner) (*App, error) {
 	c.Drain = cmp.Or(c.Drain, 10*time.Second)
 	a := &App{config: c, ended: make(chan struct{})}
 	names := make(map[string]bool)
-	env := env{log: c.Log, logger: c.Logger, retry: c.Retry.withDefaults(), drain: c.Drain}
+	env := env{
+		log: c.Log, logger: c.Logger, retry: c.Retry.withDefaults(), drain: c.Drain,
+		leases: c.Leases, owner: instance(c.Instance), ttl: cmp.Or(c.LeaseTTL, 10*time.Second),
+	}
 	for i, r := range runners {
 		if r == nil {
 			return nil, &leat.InvalidError{Field: fmt.Sprintf("runners[%d]", i), Limit: "set", Got: "nil"}
@@ -61,17 +87,29 @@ func NewApp(c Config, runners ...Runner) (*App, error) {
 			return nil, &leat.InvalidError{Field: "Name", Limit: "another for each application", Got: fmt.Sprintf("%q twice", r.appName())}
 		}
 		names[r.appName()] = true
-		a.runs = append(a.runs, r.start(env))
+		a.fleets = append(a.fleets, r.start(env))
 	}
 	return a, nil
+}
+
+// maxInstance leaves room for what makes an instance unique.
+const maxInstance = leat.MaxNameBytes - 40
+
+// instance returns a name that no other life of any process has.
+func instance(name string) string {
+	if name == "" {
+		host, _ := os.Hostname() // one without a name is still unique
+		name = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	return name + "/" + leat.NewID()
 }
 
 // Run runs all applications until ctx ends; then it lets handlers that are at
 // work finish, saves checkpoints and returns nil. When an application fails for
 // good it stops all others in the same way and returns the error. That is when
 // the log is closed (leat.ErrClosed) or does not hold what a checkpoint says
-// (leat.ErrDiverged), when another process has moved a checkpoint
-// (leat.ErrFenced), or when the log refuses what it is asked for. Run can be
+// (leat.ErrDiverged), when another process has moved a checkpoint though there
+// are no leases (leat.ErrFenced), or when the log refuses what it is asked for. Run can be
 // called once.
 func (a *App) Run(ctx context.Context) error {
 	if a.started.Swap(true) {
@@ -84,10 +122,10 @@ func (a *App) Run(ctx context.Context) error {
 	var runs, heads sync.WaitGroup
 	var once sync.Once
 	var failed error
-	for _, r := range a.runs {
+	for _, r := range a.fleets {
 		runs.Go(func() {
 			if err := r.run(stop); err != nil {
-				once.Do(func() { failed = fmt.Errorf("application %q: %w", r.book().name, err) })
+				once.Do(func() { failed = fmt.Errorf("application %q: %w", r.name, err) })
 				cancel()
 			}
 		})
@@ -105,8 +143,8 @@ func (a *App) watchHeads(stop context.Context) {
 	for {
 		shards, err := a.config.Log.Shards(stop)
 		if err == nil {
-			for _, r := range a.runs {
-				r.book().sawShards(shards)
+			for _, r := range a.fleets {
+				r.sawShards(shards)
 			}
 		}
 		if pause(stop, tick) != nil {
@@ -117,9 +155,9 @@ func (a *App) watchHeads(stop context.Context) {
 
 // Status tells how each application fares, in the order given to NewApp.
 func (a *App) Status() []Status {
-	all := make([]Status, len(a.runs))
-	for i, r := range a.runs {
-		all[i] = r.book().snapshot()
+	all := make([]Status, len(a.fleets))
+	for i, r := range a.fleets {
+		all[i] = r.snapshot()
 	}
 	return all
 }
@@ -132,8 +170,8 @@ var errEnded = errors.New("the app has ended")
 // done. It returns the error of ctx, saying who lags, or an error when Run has
 // ended.
 func (a *App) WaitCaughtUp(ctx context.Context, to leat.Checkpoint) error {
-	for _, r := range a.runs {
-		if err := r.book().wait(ctx, to, a.ended); err != nil {
+	for _, r := range a.fleets {
+		if err := r.wait(ctx, to, a.ended); err != nil {
 			return err
 		}
 	}

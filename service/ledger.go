@@ -30,8 +30,6 @@ func newLedger(name string) *ledger {
 	}
 }
 
-func (l *ledger) book() *ledger { return l }
-
 // count adds to the counts of handled events.
 func (l *ledger) count(seen, handled, skipped, parked int) {
 	l.mu.Lock()
@@ -56,13 +54,17 @@ func (l *ledger) failed(err error) {
 	l.status.LastError, l.status.LastAt = err.Error(), time.Now().UTC()
 }
 
-// doneTo tells that the application is done with everything up to c.
-func (l *ledger) doneTo(c leat.Checkpoint) {
+// stands tells where the application stands, of the shards that other processes
+// work on.
+func (l *ledger) stands(at leat.Checkpoint, elsewhere func(leat.ShardID) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.done = c.Clone()
-	for shard, seq := range c.Seqs {
-		l.heads[shard] = max(l.heads[shard], seq)
+	l.done.Log, l.done.Epoch = at.Log, at.Epoch
+	for shard, seq := range at.Seqs {
+		if elsewhere(shard) {
+			l.done.Set(shard, seq)
+			l.heads[shard] = max(l.heads[shard], seq)
+		}
 	}
 	l.wake()
 }

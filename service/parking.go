@@ -46,6 +46,9 @@ func (a *application) retryDue(stop, work context.Context, handle func(context.C
 		return err
 	}
 	for _, stream := range streams {
+		if !a.shard.Owns(leat.RouteHash(stream)) {
+			continue // another shard's run will
+		}
 		events, err := a.store.Parked(work, a.name, stream)
 		if err != nil {
 			return err

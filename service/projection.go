@@ -49,25 +49,44 @@ func (p Projection[Tx]) validate() error {
 	return validate("Projection", p.Name, p.Filter)
 }
 
-func (p Projection[Tx]) start(env env) run {
-	return &projectionRun[Tx]{p, application{env: env, ledger: newLedger(p.Name), store: p.Into, filter: p.Filter}}
+func (p Projection[Tx]) start(env env) *fleet {
+	turn := make(chan struct{}, 1)
+	return newFleet(env, p.Name, p.Into, func(w worker, s leat.Shard) run {
+		return &projectionRun[Tx]{p, application{worker: w, store: p.Into, filter: p.Filter, shard: s}, turn}
+	})
 }
 
+// A projectionRun is a projection at work on a shard.
 type projectionRun[Tx any] struct {
 	Projection[Tx]
 	application
+
+	// turn is held by the shard that calls Apply or Then, so that they are called
+	// one at a time in a process. (A database would let only one write anyway.)
+	turn chan struct{}
 }
 
-func (p *projectionRun[Tx]) run(stop context.Context) error {
+// inTurn calls f when it is this shard's turn.
+func (p *projectionRun[Tx]) inTurn(stop context.Context, f func() error) error {
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+		return f()
+	case <-stop.Done():
+		return stop.Err()
+	}
+}
+
+func (p *projectionRun[Tx]) run(stop context.Context, at leat.Checkpoint) error {
 	work, end := p.outlive(stop)
 	defer end()
-	if err := p.load(stop, work); err != nil {
+	if err := p.load(stop, work, at); err != nil {
 		return unlessStopped(stop, err)
 	}
-	if err := p.then(stop, work); err != nil {
+	if err := p.inTurn(stop, func() error { return p.then(stop, work) }); err != nil {
 		return unlessStopped(stop, err)
 	}
-	p.doneTo(p.at)
+	p.moved(p.shard.ID, p.at.Seqs[p.shard.ID], false)
 	batches, wait := p.batches(stop)
 	err := p.loop(stop, work, batches)
 	return errors.Join(err, wait())
@@ -83,9 +102,9 @@ func (p *projectionRun[Tx]) loop(stop, work context.Context, batches <-chan leat
 			if !more {
 				return p.finish(work, nil)
 			}
-			err = p.batch(stop, work, b)
+			err = p.inTurn(stop, func() error { return p.batch(stop, work, b) })
 		case <-ticker.C:
-			err = p.tick(stop, work)
+			err = p.inTurn(stop, func() error { return p.tick(stop, work) })
 		}
 		switch {
 		case err == nil:
@@ -125,7 +144,6 @@ func (p *projectionRun[Tx]) retryEvent(ctx context.Context, r leat.Recorded, par
 
 // batch applies a batch and moves the checkpoint past it.
 func (p *projectionRun[Tx]) batch(stop, work context.Context, b leat.Batch) error {
-	p.at.Epoch = b.Epoch
 	if len(b.Events) > 0 {
 		if err := p.events(stop, work, b.Events); err != nil {
 			return err

@@ -60,28 +60,29 @@ func (r Reactor) validate() error {
 	return validate("Reactor", r.Name, r.Filter)
 }
 
-func (r Reactor) start(env env) run {
-	parallel := cmp.Or(r.Parallel, DefaultParallel)
-	return &reactorRun{
-		Reactor:     r,
-		application: application{env: env, ledger: newLedger(r.Name), store: r.Checkpoints, filter: r.Filter},
-		parallel:    parallel,
-		windows:     make(map[leat.ShardID]*window),
-		lanes:       make(map[string]*lane),
-		results:     make(chan result, parallel),
-		cleared:     make(chan string),
-	}
+func (r Reactor) start(env env) *fleet {
+	slots := make(chan struct{}, cmp.Or(r.Parallel, DefaultParallel))
+	return newFleet(env, r.Name, r.Checkpoints, func(w worker, s leat.Shard) run {
+		return &reactorRun{
+			Reactor:     r,
+			application: application{worker: w, store: r.Checkpoints, filter: r.Filter, shard: s},
+			slots:       slots,
+			lanes:       make(map[string]*lane),
+			results:     make(chan result, cap(slots)),
+			cleared:     make(chan string),
+		}
+	})
 }
 
-// A reactorRun is an actor: its fields belong to the goroutine of run, which
-// starts a goroutine for each call of React and gets back a result.
+// A reactorRun is a reactor at work on a shard. It is an actor: its fields belong
+// to the goroutine of run, which starts a goroutine for each call of React and
+// gets back a result.
 type reactorRun struct {
 	Reactor
 	application
-	parallel int
+	slots chan struct{} // one is taken for each call of React, by all shards together
 
-	windows map[leat.ShardID]*window
-	tasks   int // in all windows
+	window  window
 	lanes   map[string]*lane
 	ready   []*lane // those whose first task can be started
 	active  int     // calls of React
@@ -105,7 +106,7 @@ type lane struct {
 	tasks []*task
 }
 
-// A window holds what was read of a shard from the first task that is not done.
+// A window holds what was read of the shard from the first task that is not done.
 type window struct {
 	tasks  []*task
 	next   uint64 // last sequence read
@@ -119,15 +120,15 @@ type result struct {
 	err    error
 }
 
-func (r *reactorRun) run(stop context.Context) error {
+func (r *reactorRun) run(stop context.Context, at leat.Checkpoint) error {
 	stop, cancel := context.WithCancel(stop) // also ends when the loop or the retrier fails
 	defer cancel()
 	work, end := r.outlive(stop)
 	defer end()
-	if err := r.load(stop, work); err != nil {
+	if err := r.load(stop, work, at); err != nil {
 		return unlessStopped(stop, err)
 	}
-	r.doneTo(r.at)
+	r.moved(r.shard.ID, r.at.Seqs[r.shard.ID], false)
 	batches, wait := r.batches(stop)
 	var retrier sync.WaitGroup
 	var failed error
@@ -150,7 +151,10 @@ func (r *reactorRun) loop(stop, work context.Context, batches <-chan leat.Batch)
 	for {
 		r.startReady(work)
 		more := batches
-		if r.tasks >= reactorWindow {
+		switch {
+		case r.window.closed && len(r.window.tasks) == 0:
+			return nil
+		case r.window.closed || len(r.window.tasks) >= reactorWindow:
 			more = nil
 		}
 		var err error
@@ -180,12 +184,7 @@ func (r *reactorRun) loop(stop, work context.Context, batches <-chan leat.Batch)
 
 // read takes in a batch.
 func (r *reactorRun) read(b leat.Batch) {
-	r.at.Epoch = b.Epoch
-	w := r.windows[b.Shard]
-	if w == nil {
-		w = &window{}
-		r.windows[b.Shard] = w
-	}
+	w := &r.window
 	w.next, w.closed = b.Next, b.Closed
 	for _, e := range b.Events {
 		if r.blocked[e.Stream] {
@@ -195,7 +194,6 @@ func (r *reactorRun) read(b leat.Batch) {
 		}
 		t := &task{Recorded: e}
 		w.tasks = append(w.tasks, t)
-		r.tasks++
 		l := r.lanes[e.Stream]
 		if l == nil {
 			l = &lane{}
@@ -205,18 +203,21 @@ func (r *reactorRun) read(b leat.Batch) {
 		l.tasks = append(l.tasks, t)
 	}
 	r.count(len(b.Events), 0, 0, 0)
-	r.advance(b.Shard)
+	r.advance()
 }
 
 func (r *reactorRun) startReady(work context.Context) {
-	for r.active < r.parallel && len(r.ready) > 0 {
+	for r.active < cap(r.slots) && len(r.ready) > 0 {
 		l := r.ready[0]
 		r.ready = r.ready[1:]
 		r.active++
 		t := l.tasks[0]
 		t.attempts++
 		go func() {
-			r.results <- result{lane: l, err: guarded(func() error { return r.React(work, t.Recorded) })}
+			r.slots <- struct{}{}
+			err := guarded(func() error { return r.React(work, t.Recorded) })
+			<-r.slots
+			r.results <- result{lane: l, err: err}
 		}()
 	}
 }
@@ -256,7 +257,7 @@ func (r *reactorRun) took(stop, work context.Context, res result) error {
 		r.ready = append(r.ready, l)
 	}
 	t.done = true
-	r.advance(t.Shard)
+	r.advance()
 	return nil
 }
 
@@ -272,26 +273,25 @@ func (r *reactorRun) parkLane(l *lane, err error) {
 		r.park = append(r.park, parked(t.Recorded, err, t.attempts))
 		err = nil
 		t.done = true
-		r.advance(t.Shard)
+		r.advance()
 	}
 	r.count(0, 0, 0, len(l.tasks))
 }
 
-// advance moves the checkpoint past what is done of a shard.
-func (r *reactorRun) advance(shard leat.ShardID) {
-	w := r.windows[shard]
+// advance moves the checkpoint past what is done.
+func (r *reactorRun) advance() {
+	w := &r.window
 	for len(w.tasks) > 0 && w.tasks[0].done {
 		w.tasks[0] = nil
 		w.tasks = w.tasks[1:]
-		r.tasks--
 		r.unsaved++
 	}
 	seq := w.next
 	if len(w.tasks) > 0 {
 		seq = w.tasks[0].Seq - 1
 	}
-	r.at.Set(shard, seq)
-	r.moved(shard, seq, w.closed && len(w.tasks) == 0)
+	r.at.Set(r.shard.ID, seq)
+	r.moved(r.shard.ID, seq, w.closed && len(w.tasks) == 0)
 }
 
 func (r *reactorRun) persist(stop, work context.Context) error {

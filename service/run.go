@@ -12,19 +12,22 @@ import (
 	"github.com/leathq/leat"
 )
 
-// A run is an application at work. run is called once and returns when stop has
-// ended and its handlers have returned, or with the error that ends the App.
-type run interface {
-	run(stop context.Context) error
-	book() *ledger
-}
-
 // env is what an App gives to its runs.
 type env struct {
 	log    leat.Log
 	logger *slog.Logger
 	retry  Retry
 	drain  time.Duration
+
+	leases leat.Leases // nil: the process works on all shards
+	owner  string      // the process, as the keeper of leases knows it
+	ttl    time.Duration
+}
+
+// A worker is what the parts of an application share in a process.
+type worker struct {
+	env
+	*ledger
 }
 
 // outlive returns the context that handlers get: it ends some time after stop,
@@ -50,13 +53,14 @@ func (e env) outlive(stop context.Context) (work context.Context, end func()) {
 // looks for parked events that are due.
 const tick = time.Second
 
-// An application is what projections and reactors have in common. Its fields
-// belong to the goroutine of run, but for those that are safe for all.
+// An application is one at work on a shard: what projections and reactors have
+// in common. Its fields belong to the goroutine of run, but for those that are
+// safe for all. Its checkpoints have an entry for the shard alone.
 type application struct {
-	env
-	*ledger
+	worker
 	store  CheckpointStore
 	filter leat.Filter
+	shard  leat.Shard
 
 	at      leat.Checkpoint // it is done with everything up to here
 	saved   leat.Checkpoint // what the store holds
@@ -64,26 +68,21 @@ type application struct {
 	blocked map[string]bool // streams with parked events that wait
 }
 
-// load reads what the store holds.
-func (a *application) load(stop, work context.Context) error {
-	return a.insist(stop, "load checkpoint", func() error {
-		info, err := a.log.Info(work)
-		if err != nil {
-			return err
-		}
-		if a.saved, err = a.store.Checkpoint(work, a.name); err != nil {
-			return err
-		}
+// load begins where the store stands.
+func (a *application) load(stop, work context.Context, at leat.Checkpoint) error {
+	a.saved, a.at = at, at.Clone()
+	return a.insist(stop, "load parked events", func() error {
 		a.blocked = make(map[string]bool)
-		if err := a.block(work); err != nil {
-			return err
-		}
-		a.at = a.saved.Clone()
-		if a.at.Log == "" {
-			a.at.Log = info.ID
-		}
-		return nil
+		return a.block(work)
 	})
+}
+
+// stored returns where the store stands in the shard.
+func (a *application) stored(ctx context.Context) (leat.Checkpoint, error) {
+	all, err := a.store.Checkpoint(ctx, a.name)
+	at := leat.Checkpoint{Log: all.Log, Epoch: all.Epoch}
+	at.Set(a.shard.ID, all.Seqs[a.shard.ID])
+	return at, err
 }
 
 // block blocks the streams of which the store holds parked events.
@@ -97,8 +96,9 @@ func (a *application) block(ctx context.Context) error {
 	return err
 }
 
-// batches returns the batches after a.at, until stop ends or the log fails for
-// good. wait returns that error, once the channel is closed.
+// batches returns the batches after a.at, until stop ends, the shard is finished
+// or the log fails for good. wait returns that error, once the channel is
+// closed.
 func (a *application) batches(stop context.Context) (out <-chan leat.Batch, wait func() error) {
 	ctx, cancel := context.WithCancel(stop)
 	batches := make(chan leat.Batch)
@@ -116,39 +116,47 @@ func (a *application) batches(stop context.Context) (out <-chan leat.Batch, wait
 	}
 }
 
-// follow sends the batches after a checkpoint until stop ends, which is no
-// error, or the log fails for good.
+// readWait is how long one read of the log waits for events.
+const readWait = 20 * time.Second
+
+// follow sends the batches of the shard after a checkpoint until stop ends or
+// the shard is finished, which are no errors, or the log fails for good.
 func (a *application) follow(stop context.Context, from leat.Checkpoint, out chan<- leat.Batch) error {
-	for failures := 0; ; {
-		var failed error
-		for b, err := range leat.Follow(stop, a.log, a.filter, from) {
-			if failed = err; err != nil {
-				break
-			}
+	after, failures := from.Seqs[a.shard.ID], 0
+	for {
+		b, err := a.log.ReadShard(stop, a.shard.ID, after, leat.ReadOptions{Filter: a.filter, Wait: readWait})
+		switch {
+		case stop.Err() != nil:
+			return nil
+		case err == nil && b.Epoch != from.Epoch:
+			return errRestored
+		case err == nil:
 			failures = 0
+		case !passing(err):
+			return err
+		default:
+			failures++
+			if a.again(stop, "follow the log", failures, err) != nil {
+				return nil
+			}
+			continue
+		}
+		if b.Next > after || b.Closed {
 			select {
 			case out <- b:
 			case <-stop.Done():
 				return nil
 			}
-			from.Epoch = b.Epoch
-			from.Set(b.Shard, b.Next)
 		}
-		if stop.Err() != nil {
+		if b.Closed {
 			return nil
 		}
-		if !passing(failed) {
-			return failed
-		}
-		failures++
-		if err := a.again(stop, "follow the log", failures, failed); err != nil {
-			return nil
-		}
+		after = b.Next
 	}
 }
 
 // insist calls f until it succeeds, fails for good, or stop ends.
-func (a *application) insist(stop context.Context, doing string, f func() error) error {
+func (w worker) insist(stop context.Context, doing string, f func() error) error {
 	for failures := 1; ; failures++ {
 		err := f()
 		if err == nil {
@@ -157,7 +165,7 @@ func (a *application) insist(stop context.Context, doing string, f func() error)
 		if fatal(err) || isPermanent(err) {
 			return fmt.Errorf("%s: %w", doing, err)
 		}
-		if stopped := a.again(stop, doing, failures, err); stopped != nil {
+		if stopped := w.again(stop, doing, failures, err); stopped != nil {
 			return stopped
 		}
 	}
@@ -165,17 +173,17 @@ func (a *application) insist(stop context.Context, doing string, f func() error)
 
 // again tells of a failure and waits before the next attempt. It returns the
 // error of stop when that has ended.
-func (a *application) again(stop context.Context, doing string, failures int, err error) error {
+func (w worker) again(stop context.Context, doing string, failures int, err error) error {
 	if stop.Err() != nil {
 		return stop.Err()
 	}
-	a.failed(err)
-	wait := a.retry.pause(failures)
+	w.failed(err)
+	wait := w.retry.pause(failures)
 	level := slog.LevelWarn
-	if failures >= a.retry.Attempts {
+	if failures >= w.retry.Attempts {
 		level = slog.LevelError // somebody has to look after it
 	}
-	a.logger.Log(stop, level, "trying again", "application", a.name, "doing", doing, "failures", failures, "wait", wait, "error", err)
+	w.logger.Log(stop, level, "trying again", "application", w.name, "doing", doing, "failures", failures, "wait", wait, "error", err)
 	return pause(stop, wait)
 }
 
@@ -223,7 +231,7 @@ func (a *application) step(ctx context.Context, to leat.Checkpoint, park []Parke
 // another process that did, and parked other events than this one would have,
 // so it learns which streams are blocked.
 func (a *application) settle(ctx context.Context) error {
-	stored, err := a.store.Checkpoint(ctx, a.name)
+	stored, err := a.stored(ctx)
 	if err != nil {
 		return err
 	}
@@ -232,9 +240,8 @@ func (a *application) settle(ctx context.Context) error {
 			return err
 		}
 		a.saved = stored
-		for shard, seq := range stored.Seqs {
-			a.at.Set(shard, max(seq, a.at.Seqs[shard]))
-		}
+		shard := a.shard.ID
+		a.at.Set(shard, max(stored.Seqs[shard], a.at.Seqs[shard]))
 	}
 	a.unsure = leat.Checkpoint{}
 	return nil

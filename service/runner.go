@@ -16,7 +16,7 @@ type Runner interface {
 	// validate returns an error that names the field which is wrong.
 	validate() error
 	// start returns what runs.
-	start(env env) run
+	start(env env) *fleet
 }
 
 // A Retry says how often and when something that failed is tried again. The

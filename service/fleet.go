@@ -1,0 +1,309 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/leathq/leat"
+)
+
+// A fleet works on the shards of the log that are this process's part of an
+// application: all of them, or with a keeper of leases those it holds the lease
+// of. It starts a run for each, a child's when its parents' are finished, and
+// ends those of the leases it has lost or gives away.
+//
+// Leases only keep two processes from doing the same work. What keeps them from
+// doing harm is the step of a checkpoint from where it stands (Step.Check).
+//
+// Its fields belong to the goroutine of run.
+type fleet struct {
+	worker
+	store  CheckpointStore
+	newRun func(leat.Shard) run
+
+	epoch uint64 // of the log, as the store has it
+	held  map[leat.ShardID]*holding
+	ended chan ending
+}
+
+// A run works on one shard of an application. run is called once and returns
+// when stop has ended and its handlers have returned, when the shard is
+// finished, or with an error.
+type run interface {
+	run(stop context.Context, at leat.Checkpoint) error
+}
+
+// A holding is a shard that the process works on.
+type holding struct {
+	lease leat.Lease // zero without a keeper
+	until time.Time  // by when the lease has expired if it is not renewed
+	stop  context.CancelFunc
+}
+
+// An ending is what became of a run.
+type ending struct {
+	shard leat.ShardID
+	err   error
+}
+
+// errRestored ends a run when the log was restored beneath it.
+var errRestored = errors.New("the log was restored")
+
+func newFleet(env env, name string, store CheckpointStore, newRun func(worker, leat.Shard) run) *fleet {
+	w := worker{env: env, ledger: newLedger(name)}
+	return &fleet{
+		worker: w, store: store, newRun: func(s leat.Shard) run { return newRun(w, s) },
+		held: make(map[leat.ShardID]*holding), ended: make(chan ending),
+	}
+}
+
+// run works until stop ends, which is no error, or the application fails for
+// good.
+func (f *fleet) run(stop context.Context) (err error) {
+	defer func() { err = errors.Join(err, f.dissolve(stop)) }()
+	look := time.NewTicker(f.every())
+	defer look.Stop()
+	for failures := 0; ; {
+		if err := f.look(stop); err == nil {
+			failures = 0
+		} else if !passing(err) {
+			return unlessStopped(stop, err)
+		} else if failures++; f.again(stop, "share the shards", failures, err) != nil {
+			return nil
+		}
+		select {
+		case <-stop.Done():
+			return nil
+		case e := <-f.ended:
+			if err := f.took(e); err != nil {
+				return err
+			}
+		case <-look.C:
+		}
+	}
+}
+
+// every is how often the fleet looks after its leases and for shards.
+func (f *fleet) every() time.Duration {
+	if f.leases == nil {
+		return tick
+	}
+	return f.ttl / 3
+}
+
+// look renews the leases, and ends and starts runs so that the process works on
+// its share.
+func (f *fleet) look(stop context.Context) error {
+	if err := f.renew(stop); err != nil {
+		return err
+	}
+	shards, err := f.log.Shards(stop)
+	if err != nil {
+		return err
+	}
+	at, err := f.adopt(stop, shards)
+	if err != nil || f.epoch != at.Epoch {
+		return err
+	}
+	open := f.runnable(shards, at)
+	if f.leases == nil {
+		for _, s := range open {
+			f.begin(stop, s, at, &holding{})
+		}
+		return nil
+	}
+	return f.share(stop, open, at)
+}
+
+// renew renews the leases, and ends the runs of those that are lost.
+func (f *fleet) renew(stop context.Context) error {
+	if f.leases == nil {
+		return nil
+	}
+	var failed error
+	for shard, h := range f.held {
+		asked := time.Now()
+		ctx, cancel := context.WithTimeout(stop, f.every())
+		l, err := f.leases.Renew(ctx, h.lease, f.ttl)
+		cancel()
+		switch {
+		case err == nil:
+			h.lease, h.until = l, asked.Add(f.ttl)
+		case errors.Is(err, leat.ErrFenced), time.Now().After(h.until):
+			f.logger.Warn("lease is lost", "application", f.name, "shard", shard, "error", err)
+			h.stop()
+		default:
+			failed = fmt.Errorf("renew the lease of %s: %w", shard, err)
+		}
+	}
+	return failed
+}
+
+// adopt returns where the application stands, in the epoch of the log. When the
+// log was restored it ends all runs first; f.epoch differs until they have.
+func (f *fleet) adopt(stop context.Context, shards []leat.Shard) (leat.Checkpoint, error) {
+	info, err := f.log.Info(stop)
+	if err != nil {
+		return leat.Checkpoint{}, err
+	}
+	at, err := f.store.Checkpoint(stop, f.name)
+	if err != nil {
+		return leat.Checkpoint{}, err
+	}
+	if err := at.Verify(info, shards); err != nil {
+		return leat.Checkpoint{}, err
+	}
+	if at.Log == "" || at.Epoch != info.Epoch {
+		if len(f.held) > 0 {
+			for _, h := range f.held {
+				h.stop()
+			}
+			f.epoch = 0
+			return at, nil
+		}
+		to := at.Clone()
+		to.Log, to.Epoch = info.ID, info.Epoch
+		err := f.store.Save(stop, Step{Name: f.name, From: at, To: to})
+		if errors.Is(err, leat.ErrFenced) { // another process was faster
+			f.epoch = 0
+			return at, nil
+		}
+		if err != nil {
+			return leat.Checkpoint{}, err
+		}
+		at = to
+	}
+	f.epoch = at.Epoch
+	f.stands(at, func(s leat.ShardID) bool { return f.leases != nil && f.held[s] == nil })
+	return at, nil
+}
+
+// runnable returns the shards on which there is, or will be, something to do:
+// those that are not finished and whose parents are.
+func (f *fleet) runnable(shards []leat.Shard, at leat.Checkpoint) []leat.Shard {
+	finished := make(map[leat.ShardID]bool)
+	var open []leat.Shard
+	for _, s := range shards {
+		_, running := f.held[s.ID]
+		switch {
+		case s.Closed && at.Seqs[s.ID] == s.Head && !running:
+			finished[s.ID] = true
+			f.moved(s.ID, s.Head, true)
+		case !slices.ContainsFunc(s.Parents, func(p leat.ShardID) bool { return !finished[p] }):
+			open = append(open, s)
+		}
+	}
+	return open
+}
+
+// share brings what the process holds to its share of the open shards.
+func (f *fleet) share(stop context.Context, open []leat.Shard, at leat.Checkpoint) error {
+	ctx, cancel := context.WithTimeout(stop, f.every())
+	defer cancel()
+	members, err := f.leases.Join(ctx, f.name, f.owner, f.ttl)
+	if err != nil {
+		return fmt.Errorf("join the fleet: %w", err)
+	}
+	share := part(members.Members, f.owner, len(open))
+	for shard, h := range f.held {
+		if len(f.held) <= share {
+			break
+		}
+		h.stop() // one at a time: the next when this one has ended
+		f.logger.Info("giving a shard away", "application", f.name, "shard", shard)
+		return nil
+	}
+	taken := make(map[leat.ShardID]bool)
+	for _, l := range members.Leases {
+		taken[l.Shard] = true
+	}
+	for _, s := range open {
+		if len(f.held) >= share {
+			break
+		}
+		if f.held[s.ID] != nil || taken[s.ID] {
+			continue
+		}
+		asked := time.Now()
+		lease, err := f.leases.Acquire(ctx, f.name, s.ID, f.owner, f.ttl)
+		if errors.Is(err, leat.ErrHeld) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("acquire %s: %w", s.ID, err)
+		}
+		f.begin(stop, s, at, &holding{lease: lease, until: asked.Add(f.ttl)})
+	}
+	return nil
+}
+
+// part returns how many of n shards are owner's: as many as every other's, or
+// one more for the first in the order of names.
+func part(members []leat.Member, owner string, n int) int {
+	i := slices.IndexFunc(members, func(m leat.Member) bool { return m.Owner == owner })
+	if i < 0 {
+		return 0
+	}
+	share := n / len(members)
+	if i < n%len(members) {
+		share++
+	}
+	return share
+}
+
+// begin starts a run on a shard unless there is one.
+func (f *fleet) begin(stop context.Context, s leat.Shard, at leat.Checkpoint, h *holding) {
+	if f.held[s.ID] != nil {
+		return
+	}
+	stop, h.stop = context.WithCancel(stop)
+	f.held[s.ID] = h
+	r := f.newRun(s)
+	from := leat.Checkpoint{Log: at.Log, Epoch: at.Epoch}
+	from.Set(s.ID, at.Seqs[s.ID])
+	go func() { f.ended <- ending{s.ID, r.run(stop, from)} }()
+}
+
+// took takes in the end of a run. It returns the error that ends the App.
+func (f *fleet) took(e ending) error {
+	h := f.held[e.shard]
+	h.stop()
+	delete(f.held, e.shard)
+	if f.leases != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), f.every())
+		defer cancel()
+		if err := f.leases.Release(ctx, h.lease); err != nil {
+			f.logger.Warn("lease was not released and has to expire", "application", f.name, "shard", e.shard, "error", err)
+		}
+	}
+	switch {
+	case e.err == nil, errors.Is(e.err, errRestored):
+		return nil
+	case errors.Is(e.err, leat.ErrFenced) && f.leases != nil:
+		f.failed(e.err)
+		f.logger.Warn("another process works on the shard", "application", f.name, "shard", e.shard, "error", e.err)
+		return nil
+	}
+	return e.err
+}
+
+// dissolve ends all runs and leaves the fleet.
+func (f *fleet) dissolve(stop context.Context) (failed error) {
+	for _, h := range f.held {
+		h.stop()
+	}
+	for len(f.held) > 0 {
+		failed = errors.Join(failed, f.took(<-f.ended))
+	}
+	if f.leases != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(stop), f.every())
+		defer cancel()
+		if err := f.leases.Leave(ctx, f.name, f.owner); err != nil {
+			f.logger.Warn("the fleet was not left; membership has to expire", "application", f.name, "error", err)
+		}
+	}
+	return failed
+}
