@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"net"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/leathq/leat/client"
 	"github.com/leathq/leat/engine"
 	"github.com/leathq/leat/leattest"
+	"github.com/leathq/leat/server/lease"
 	"github.com/leathq/leat/server/rpc"
 	"go.uber.org/goleak"
 )
@@ -106,4 +108,22 @@ func dial(t testing.TB, url string, o client.Options) *client.Log {
 		}
 	})
 	return log
+}
+
+func TestLeases(t *testing.T) {
+	leattest.TestLeases(t, func(t testing.TB, clock func() time.Time) leattest.Keeper {
+		path := filepath.Join(t.TempDir(), "leases")
+		log, err := leattest.New(leat.Config{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := func() leat.Leases {
+			k, err := lease.Open(path, clock)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return dial(t, serve(t, log, k).url, client.Options{})
+		}
+		return leattest.Keeper{Leases: open(), Reopen: open}
+	})
 }
