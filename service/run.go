@@ -127,7 +127,7 @@ func (a *application) follow(stop context.Context, from leat.Checkpoint, out cha
 		b, err := a.log.ReadShard(stop, a.shard.ID, after, leat.ReadOptions{Filter: a.filter, Wait: readWait})
 		switch {
 		case stop.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // to be stopped is no error
 		case err == nil && b.Epoch != from.Epoch:
 			return errRestored
 		case err == nil:
@@ -137,7 +137,7 @@ func (a *application) follow(stop context.Context, from leat.Checkpoint, out cha
 		default:
 			failures++
 			if a.again(stop, "follow the log", failures, err) != nil {
-				return nil
+				return nil //nolint:nilerr // as above
 			}
 			continue
 		}
@@ -198,11 +198,10 @@ func (a *application) save(ctx context.Context, park []Parked) error {
 // finish saves how far the application got when it ends. Handlers that were cut
 // off are no error: what is not saved comes again.
 func (a *application) finish(work context.Context, park []Parked) error {
-	err := a.save(work, park)
-	if work.Err() != nil {
-		return nil
+	if err := a.save(work, park); err != nil && work.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // step moves the stored checkpoint through do. When do fails, the step may have
