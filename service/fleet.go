@@ -100,11 +100,7 @@ func (f *fleet) look(stop context.Context) error {
 	if err := f.renew(stop); err != nil {
 		return err
 	}
-	shards, err := f.log.Shards(stop)
-	if err != nil {
-		return err
-	}
-	at, err := f.adopt(stop, shards)
+	at, shards, err := f.adopt(stop)
 	if err != nil || f.epoch != at.Epoch {
 		return err
 	}
@@ -142,19 +138,27 @@ func (f *fleet) renew(stop context.Context) error {
 	return failed
 }
 
-// adopt returns where the application stands, in the epoch of the log. When the
-// log was restored it ends all runs first; f.epoch differs until they have.
-func (f *fleet) adopt(stop context.Context, shards []leat.Shard) (leat.Checkpoint, error) {
-	info, err := f.log.Info(stop)
-	if err != nil {
-		return leat.Checkpoint{}, err
-	}
+// adopt returns where the application stands, in the epoch of the log, and the
+// shards of the log. When the log was restored it ends all runs first; f.epoch
+// differs until they have.
+//
+// The checkpoint is read before the heads that it must not be beyond, since it
+// moves meanwhile.
+func (f *fleet) adopt(stop context.Context) (leat.Checkpoint, []leat.Shard, error) {
 	at, err := f.store.Checkpoint(stop, f.name)
 	if err != nil {
-		return leat.Checkpoint{}, err
+		return leat.Checkpoint{}, nil, err
+	}
+	info, err := f.log.Info(stop)
+	if err != nil {
+		return leat.Checkpoint{}, nil, err
+	}
+	shards, err := f.log.Shards(stop)
+	if err != nil {
+		return leat.Checkpoint{}, nil, err
 	}
 	if err := at.Verify(info, shards); err != nil {
-		return leat.Checkpoint{}, err
+		return leat.Checkpoint{}, nil, err
 	}
 	if at.Log == "" || at.Epoch != info.Epoch {
 		if len(f.held) > 0 {
@@ -162,23 +166,23 @@ func (f *fleet) adopt(stop context.Context, shards []leat.Shard) (leat.Checkpoin
 				h.stop()
 			}
 			f.epoch = 0
-			return at, nil
+			return at, shards, nil
 		}
 		to := at.Clone()
 		to.Log, to.Epoch = info.ID, info.Epoch
 		err := f.store.Save(stop, Step{Name: f.name, From: at, To: to})
 		if errors.Is(err, leat.ErrFenced) { // another process was faster
 			f.epoch = 0
-			return at, nil
+			return at, shards, nil
 		}
 		if err != nil {
-			return leat.Checkpoint{}, err
+			return leat.Checkpoint{}, nil, err
 		}
 		at = to
 	}
 	f.epoch = at.Epoch
 	f.stands(at, func(s leat.ShardID) bool { return f.leases != nil && f.held[s] == nil })
-	return at, nil
+	return at, shards, nil
 }
 
 // runnable returns the shards on which there is, or will be, something to do:
