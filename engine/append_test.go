@@ -3,7 +3,12 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -59,6 +64,74 @@ func createHeld(t *testing.T) (log *engine.Log, reached <-chan struct{}, release
 		return time.Now()
 	}})
 	return log, at, func() { close(gate) }
+}
+
+// TestRacingRetries appends the same events from several goroutines at once,
+// some of which give up at any moment: they are recorded once, every answer says
+// the same, and what is certain not to be recorded is not.
+func TestRacingRetries(t *testing.T) {
+	rng := newRand(t)
+	log, err := engine.Create(t.TempDir(), leat.Config{}, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, log)
+	const rounds, retries = 150, 4
+	certain := make(map[string]bool) // not recorded
+	for n := range rounds {
+		events := []leat.Event{event(fmt.Sprintf("%d-a", n)), event(fmt.Sprintf("%d-b", n))}
+		var receipts [retries]leat.Receipt
+		var errs [retries]error
+		var wg sync.WaitGroup
+		for i := range retries {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if yields := rng.IntN(20); n%2 == 0 || yields < 10 {
+				wg.Go(func() {
+					for range yields {
+						runtime.Gosched()
+					}
+					cancel()
+				})
+			}
+			wg.Go(func() { receipts[i], errs[i] = log.Append(ctx, slices.Clone(events)) })
+		}
+		wg.Wait()
+		certain[events[0].ID] = true
+		var first *leat.Receipt
+		recorded := 0
+		for i, err := range errs {
+			switch {
+			case errors.Is(err, leat.ErrUncertain):
+				certain[events[0].ID] = false
+			case err == nil:
+				certain[events[0].ID] = false
+				if !receipts[i].Duplicate {
+					recorded++
+				}
+				receipts[i].Duplicate = false
+				if first == nil {
+					first = &receipts[i]
+				}
+				if !reflect.DeepEqual(*first, receipts[i]) {
+					t.Errorf("round %d: one was told %+v, another %+v", n, *first, receipts[i])
+				}
+			case !errors.Is(err, context.Canceled):
+				t.Fatalf("round %d: %v", n, err)
+			}
+		}
+		if recorded > 1 {
+			t.Errorf("round %d: recorded %d times", n, recorded)
+		}
+	}
+	seen := make(map[string]bool)
+	for _, e := range readAll(t, log)[leat.ShardNumber(0)] {
+		if seen[e.ID] || certain[e.ID] {
+			t.Errorf("event %s is there again, or its Append had said that it is not", e.ID)
+		}
+		seen[e.ID] = true
+	}
+	t.Logf("%d of %d are recorded", len(seen)/2, rounds)
 }
 
 // TestStreamNamesThatCannotBe reads under names whose keys would be those of
