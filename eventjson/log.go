@@ -14,6 +14,13 @@ type Log struct {
 	Single  bool      `json:"single" doc:"One shard for good: appends may write any streams at once."`
 	Created time.Time `json:"created" doc:"When this copy of the log was created."`
 	Shards  []Shard   `json:"shards"`
+	Ended   []Epoch   `json:"ended,omitempty" doc:"The epochs before this one that a restore ended, oldest first."`
+}
+
+// An Epoch is a span in a log's life that a restore ended.
+type Epoch struct {
+	Number uint64                  `json:"number"`
+	Heads  map[leat.ShardID]uint64 `json:"heads,omitempty" doc:"The last sequence of each shard that the restore kept."`
 }
 
 // A Shard is a part of a log with a total order.
@@ -29,10 +36,14 @@ type Shard struct {
 
 // FromLog returns the form of a log.
 func FromLog(name string, info leat.Info, shards []leat.Shard) Log {
-	return Log{
+	l := Log{
 		Name: name, ID: info.ID, Epoch: info.Epoch, Single: info.Single, Created: info.Created,
 		Shards: FromShards(shards),
 	}
+	for _, e := range info.Ended {
+		l.Ended = append(l.Ended, Epoch(e))
+	}
+	return l
 }
 
 // FromShards returns the form of shards; never nil.

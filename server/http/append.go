@@ -16,12 +16,12 @@ type appendInput struct {
 	InLog
 	Body struct {
 		Events     []eventjson.Event `json:"events" doc:"Recorded together, in this order, or not at all."`
-		Conditions []condition       `json:"conditions,omitempty" doc:"All must hold, or nothing is recorded."`
+		Conditions []Condition       `json:"conditions,omitempty" doc:"All must hold, or nothing is recorded."`
 	}
 }
 
-// A condition is what an append expects of a stream.
-type condition struct {
+// A Condition is what an append expects of a stream.
+type Condition struct {
 	Stream  string  `json:"stream" doc:"The stream; it need not be one that the append writes."`
 	Version *uint64 `json:"version,omitempty" doc:"The version it must have; 0 is a stream without events. Either this or exists."`
 	Exists  bool    `json:"exists,omitempty" doc:"It must have at least one event."`
@@ -84,7 +84,7 @@ func eventsOf(in []eventjson.Event) ([]leat.Event, error) {
 	return events, nil
 }
 
-func conditionsOf(in []condition) ([]leat.Condition, error) {
+func conditionsOf(in []Condition) ([]leat.Condition, error) {
 	conds := make([]leat.Condition, len(in))
 	for i, c := range in {
 		switch {

@@ -27,11 +27,14 @@ type Problem struct {
 	Got    string `json:"got,omitempty" doc:"What it was, in short."`
 	Errors []Flaw `json:"errors,omitempty" doc:"All that is wrong, when it is more than one thing."`
 
+	Condition *Condition `json:"condition,omitempty" doc:"With conflict: what was expected and does not hold."`
+
 	Stream  string       `json:"stream,omitempty" doc:"The stream that is concerned."`
 	Version *uint64      `json:"version,omitempty" doc:"With conflict: the version at which the stream is."`
 	ID      string       `json:"id,omitempty" doc:"With id_reused: the event ID."`
 	Index   *int         `json:"index,omitempty" doc:"With id_reused: the place of the event in the append, from 0."`
 	Known   []int        `json:"known,omitempty" doc:"With partial: the places of the events that are recorded already."`
+	Total   int          `json:"total,omitempty" doc:"With partial: the number of events in the append."`
 	Shard   leat.ShardID `json:"shard,omitempty" doc:"The shard that is concerned."`
 	Oldest  uint64       `json:"oldest,omitempty" doc:"With trimmed: the first sequence or version that is kept."`
 	Owner   string       `json:"owner,omitempty" doc:"With held: who holds the lease."`
@@ -109,15 +112,24 @@ func (p *Problem) explain(err error) {
 		p.Field, p.Limit, p.Got = invalid.Field, invalid.Limit, invalid.Got
 	case errors.As(err, &conflict):
 		p.Stream, p.Version = conflict.Condition.Stream, &conflict.Actual
+		p.Condition = expected(conflict.Condition)
 	case errors.As(err, &reused):
 		p.Stream, p.ID, p.Index = reused.Stream, reused.ID, &reused.Index
 	case errors.As(err, &partial):
-		p.Known = partial.Known
+		p.Known, p.Total = partial.Known, partial.Total
 	case errors.As(err, &trimmed):
 		p.Stream, p.Shard, p.Oldest = trimmed.Stream, trimmed.Shard, trimmed.Oldest
 	case errors.As(err, &held):
 		p.Owner, p.Expires = held.Lease.Owner, held.Lease.Expires
 	}
+}
+
+// expected returns the form of a condition.
+func expected(c leat.Condition) *Condition {
+	if c.Exists {
+		return &Condition{Stream: c.Stream, Exists: true}
+	}
+	return &Condition{Stream: c.Stream, Version: &c.Version}
 }
 
 func (p *Problem) titled() *Problem {

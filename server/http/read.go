@@ -81,12 +81,12 @@ func (a *api) readStream(ctx context.Context, in *readStreamInput) (*readStreamO
 	out.Body.Stream, out.Body.Events = in.Stream, []eventjson.Event{}
 	bytes := 0
 	for e, err := range log.ReadStream(ctx, in.Stream, r) {
+		if len(out.Body.Events) == in.Limit || bytes > leat.MaxReadBytes {
+			out.Body.More = true // events, or an error that the next page tells
+			break
+		}
 		if err != nil {
 			return nil, err
-		}
-		if len(out.Body.Events) == in.Limit || bytes > leat.MaxReadBytes {
-			out.Body.More = true
-			break
 		}
 		out.Body.Events = append(out.Body.Events, eventjson.FromRecorded(&e))
 		bytes += e.Size()

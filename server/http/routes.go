@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -99,6 +100,9 @@ const malformedJSON = "malformed JSON"
 
 // unmarshal is json.Unmarshal that says where it failed.
 func unmarshal(data []byte, v any) error {
+	if !utf8.Valid(data) { // json.Unmarshal would put other characters in the place of what is not
+		return fmt.Errorf("%s: it is not UTF-8; put bytes into data_base64", malformedJSON)
+	}
 	err := json.Unmarshal(data, v)
 	var syntax *json.SyntaxError
 	var mismatch *json.UnmarshalTypeError
