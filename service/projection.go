@@ -22,7 +22,8 @@ type Projection[Tx any] struct {
 	// Apply writes what an event changes, in the transaction that also moves the
 	// checkpoint. One transaction holds up to about 1,000 events. If it fails,
 	// the transaction is rolled back, so Apply may see an event again; it must
-	// do nothing that the transaction does not undo.
+	// do nothing that the transaction does not undo. A commit that fails, as by
+	// a deferred constraint, is tried for ever: no event can be told to blame.
 	Apply func(ctx context.Context, tx Tx, r leat.Recorded) error
 
 	// Into is the database.

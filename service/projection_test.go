@@ -241,8 +241,14 @@ func TestProjectionSkips(t *testing.T) {
 			return nil
 		}
 		do(t, newStocks(), log, "A", func(stock) ([]stockEvent, error) { return []stockEvent{received{3}, reserved{"1", 2}}, nil })
+		skips := func(ctx context.Context, tx *tx, r leat.Recorded) error {
+			if r.Type != "Reserved" {
+				return service.ErrSkipped
+			}
+			return service.Apply(types, write)(ctx, tx, r)
+		}
 		app := start(t, log,
-			service.Projection[*tx]{Name: "skips", Into: model, Apply: service.Apply(types, write, service.SkipUnknown)},
+			service.Projection[*tx]{Name: "skips", Into: model, Apply: skips},
 			service.Projection[*tx]{Name: "parks", Into: model, Apply: service.Apply(types, write)},
 			service.Projection[*tx]{Name: "filters", Into: model, Apply: service.Apply(types, write), Filter: leat.Filter{Types: types.Names()}})
 		app.caughtUp()

@@ -27,8 +27,9 @@ const (
 //
 // Its checkpoint moves past events when they and all before them in their shard
 // are done. It is saved after 1,000 events, each second, and when the App
-// drains. After a crash the events done since then come again: about 3,000 at
-// most.
+// drains. After a crash the events done since then come again: about 3,000 of a
+// shard at most. An event that is slow, or pauses before another attempt, holds
+// its shard up once 1,000 or more are read behind it.
 type Reactor struct {
 	// Name is the application's, under which its checkpoint is kept.
 	Name string

@@ -60,43 +60,26 @@ func isPermanent(err error) bool {
 // counts as skipped, not as handled; what the handler wrote stays.
 var ErrSkipped = errors.New("event skipped")
 
-// SkipUnknown is a policy of Apply and React: events whose type is not declared
-// are skipped. Without it they fail and are parked, so that none is missed; a
-// Filter with Types.Names() keeps them out in the first place.
-const SkipUnknown UnknownPolicy = 1
-
-// An UnknownPolicy says what becomes of events whose type is not declared.
-type UnknownPolicy int
-
-// Apply returns a Projection's Apply that decodes events for f.
-func Apply[Tx, E any](types *Types[E], f func(ctx context.Context, tx Tx, e E, r leat.Recorded) error, policy ...UnknownPolicy) func(context.Context, Tx, leat.Recorded) error {
+// Apply returns a Projection's Apply that decodes events for f. An event whose
+// type is not declared, or that cannot be decoded, is parked, so that none is
+// missed; a Filter with Types.Names() keeps those out that do not concern f.
+func Apply[Tx, E any](types *Types[E], f func(ctx context.Context, tx Tx, e E, r leat.Recorded) error) func(context.Context, Tx, leat.Recorded) error {
 	return func(ctx context.Context, tx Tx, r leat.Recorded) error {
-		e, err := decodeFor(types, r, policy)
+		e, err := types.Decode(r)
 		if err != nil {
-			return err
+			return Permanent(err)
 		}
 		return f(ctx, tx, e, r)
 	}
 }
 
-// React returns a Reactor's React that decodes events for f.
-func React[E any](types *Types[E], f func(ctx context.Context, e E, r leat.Recorded) error, policy ...UnknownPolicy) func(context.Context, leat.Recorded) error {
+// React returns a Reactor's React that decodes events for f, as Apply does.
+func React[E any](types *Types[E], f func(ctx context.Context, e E, r leat.Recorded) error) func(context.Context, leat.Recorded) error {
 	return func(ctx context.Context, r leat.Recorded) error {
-		e, err := decodeFor(types, r, policy)
+		e, err := types.Decode(r)
 		if err != nil {
-			return err
+			return Permanent(err)
 		}
 		return f(ctx, e, r)
 	}
-}
-
-func decodeFor[E any](types *Types[E], r leat.Recorded, policy []UnknownPolicy) (E, error) {
-	e, err := types.Decode(r)
-	if err == nil {
-		return e, nil
-	}
-	if len(policy) > 0 && policy[0] == SkipUnknown && errors.Is(err, ErrUnknownType) {
-		return e, ErrSkipped
-	}
-	return e, Permanent(err)
 }
