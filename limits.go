@@ -10,7 +10,7 @@ import (
 // Limits bound an Append.
 type Limits struct {
 	EventBytes   int // Event.Size of one event
-	AppendEvents int // events of one Append
+	AppendEvents int // events of one Append; also its conditions
 	AppendBytes  int // Event.Size over all events of one Append
 }
 
@@ -61,6 +61,11 @@ func PrepareAppend(events []Event, conds []Condition, limits Limits, single bool
 	if total > limits.AppendBytes {
 		return HashKey{}, &InvalidError{
 			Field: "events", Limit: fmt.Sprintf("at most %d bytes together", limits.AppendBytes), Got: fmt.Sprintf("%d bytes", total),
+		}
+	}
+	if len(conds) > limits.AppendEvents {
+		return HashKey{}, &InvalidError{
+			Field: "conditions", Limit: fmt.Sprintf("at most %d", limits.AppendEvents), Got: fmt.Sprint(len(conds)),
 		}
 	}
 	for i, c := range conds {

@@ -2,6 +2,7 @@ package leattest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,6 +98,11 @@ var bounds = []check{
 		invalid := as[*leat.InvalidError](t, t.refusal(leat.ErrInvalid, t.events(repeat("a-1", limit+1)...)), "append")
 		equal(t, "Field", invalid.Field, "events")
 		t.names(invalid, limit)
+
+		conds := slices.Repeat([]leat.Condition{leat.ExpectNew("a-2")}, limit+1)
+		_, err := t.log.Append(t.ctx, t.events("a-2"), conds...)
+		t.is(err, leat.ErrInvalid, "append with too many conditions")
+		equal(t, "Field", as[*leat.InvalidError](t, err, "append").Field, "conditions")
 	}},
 	{name: "an append may be as large as the limit", prove: func(t *lab) {
 		limits := leat.LimitsOf(t.log)
