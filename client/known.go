@@ -49,6 +49,17 @@ func (k *known) see(shard leat.ShardID, seq uint64) {
 	}
 }
 
+// latest returns the last shard that is known.
+func (k *known) latest() leat.ShardID {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var last leat.ShardID
+	for _, s := range k.shards {
+		last = max(last, s.ID) // numbers are padded
+	}
+	return last
+}
+
 // place returns where events under a key will be recorded, as far as is known.
 func (k *known) place(key leat.HashKey) place {
 	k.mu.Lock()

@@ -60,13 +60,13 @@ func (l *Log) Trim(ctx context.Context, shard leat.ShardID, below uint64) (uint6
 }
 
 // Split implements leat.Splitter. When the answer is lost, it finds out whether
-// the shard was split before it tries again.
+// the shard was split meanwhile before it tries again.
 func (l *Log) Split(ctx context.Context, shard leat.ShardID, at leat.HashKey) ([2]leat.Shard, error) {
 	var children []leat.Shard
-	lost := false
+	latest, lost := l.known.latest(), false
 	err := l.conn.call(ctx, func(ctx context.Context) error {
 		if lost {
-			if done, err := l.splitBefore(ctx, shard, at); err != nil || done != nil {
+			if done, err := l.splitSince(ctx, latest, shard, at); err != nil || done != nil {
 				children = done
 				return err
 			}
@@ -88,9 +88,9 @@ func (l *Log) Split(ctx context.Context, shard leat.ShardID, at leat.HashKey) ([
 	return [2]leat.Shard(children), nil
 }
 
-// splitBefore returns the two children into which a shard was split at a key,
-// nil when it was not.
-func (l *Log) splitBefore(ctx context.Context, shard leat.ShardID, at leat.HashKey) ([]leat.Shard, error) {
+// splitSince returns the two children into which a shard was split at a key since
+// another shard was the log's last, nil when it was not.
+func (l *Log) splitSince(ctx context.Context, latest, shard leat.ShardID, at leat.HashKey) ([]leat.Shard, error) {
 	m, err := l.rpc.Shards(ctx, &leatv1.ShardsRequest{Log: l.name})
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (l *Log) splitBefore(ctx context.Context, shard leat.ShardID, at leat.HashK
 	}
 	for i := range shards[:max(0, len(shards)-1)] {
 		s := shards[i : i+2]
-		if len(s[0].Parents) == 1 && s[0].Parents[0] == shard && len(s[1].Parents) == 1 && s[1].Parents[0] == shard && s[1].From == at {
+		if s[0].ID > latest && len(s[0].Parents) == 1 && s[0].Parents[0] == shard && len(s[1].Parents) == 1 && s[1].Parents[0] == shard && s[1].From == at {
 			return s, nil
 		}
 	}
@@ -125,7 +125,7 @@ func (l *Log) Import(ctx context.Context, shard leat.ShardID, events []leat.Reco
 	lost := false
 	err := l.conn.call(ctx, func(ctx context.Context) error {
 		if lost && len(events) > 0 {
-			if done, err := l.importedBefore(ctx, shard, &events[len(events)-1]); err != nil || done {
+			if done, err := l.imported(ctx, shard, &events[len(events)-1]); err != nil || done {
 				return err
 			}
 		}
@@ -136,9 +136,9 @@ func (l *Log) Import(ctx context.Context, shard leat.ShardID, events []leat.Reco
 	return l.failed("import into "+string(shard), err)
 }
 
-// importedBefore reports whether the last event of an Import, which is recorded
+// imported reports whether the last event of an Import, which is recorded
 // whole or not at all, is in the log. Nobody else writes to it meanwhile.
-func (l *Log) importedBefore(ctx context.Context, shard leat.ShardID, last *leat.Recorded) (bool, error) {
+func (l *Log) imported(ctx context.Context, shard leat.ShardID, last *leat.Recorded) (bool, error) {
 	m, err := l.rpc.Shards(ctx, &leatv1.ShardsRequest{Log: l.name})
 	if err != nil {
 		return false, err

@@ -1,0 +1,45 @@
+package client_test
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/leattest"
+)
+
+// seed returns LEAT_SEED, or a random one, and prints it.
+func seed(t testing.TB) uint64 {
+	t.Helper()
+	n := rand.Uint64()
+	if s := os.Getenv("LEAT_SEED"); s != "" {
+		var err error
+		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatalf("LEAT_SEED: %v", err)
+		}
+	}
+	t.Logf("LEAT_SEED=%d", n)
+	return n
+}
+
+// The promises hold when connections are cut, delayed and truncated: what is
+// lost is sent again.
+func TestLogOverBadNetwork(t *testing.T) {
+	r := rand.New(rand.NewPCG(seed(t), 1))
+	cuts := 0
+	leattest.TestLog(t, func(t testing.TB, s leattest.Setup) leattest.Instance {
+		log, err := leattest.New(s.Config, s.Clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newProxy(t, serve(t, log, nil).address, cruel(r.Uint64()))
+		t.Cleanup(func() { cuts += p.cuts })
+		return leattest.Instance{Log: dial(t, p.url(), client.Options{Wait: true})}
+	})
+	t.Logf("%d connections were cut", cuts)
+	if cuts == 0 {
+		t.Error("no connection was cut")
+	}
+}
