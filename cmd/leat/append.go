@@ -66,7 +66,7 @@ func (cmd appendCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	return cmd.with(func(log leat.Log) error {
+	return cmd.with(ctx, func(log leat.Log) error {
 		events := []leat.Event{event}
 		receipt, err := log.Append(ctx, events, conds...)
 		if err != nil {
@@ -147,7 +147,7 @@ func (cmd appendCmd) appendLines(ctx context.Context, c console) error {
 		return err
 	}
 	defer file.Close()
-	return cmd.with(func(log leat.Log) error {
+	return cmd.with(ctx, func(log leat.Log) error {
 		checked, err := checkLines(file, leat.LimitsOf(log))
 		if err != nil {
 			return fmt.Errorf("%w (nothing was recorded)", err)

@@ -24,10 +24,15 @@ order of sequences, times and versions, and the index of streams and event IDs. 
 when something is wrong.
 
 	$ leat doctor dir:mylog
+	$ leat doctor dir:data/logs/orders           a server's log, while the server is stopped
 `
 }
 
 func (cmd doctorCmd) Run(ctx context.Context, c console) error {
+	if served(cmd.URL) {
+		return &leat.InvalidError{Field: "log URL", Got: fmt.Sprintf("%q", cmd.URL),
+			Limit: "dir:PATH: doctor reads a log's files, so stop the server and give DATA/logs/LOG"}
+	}
 	dir, err := directory(cmd.URL)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/client"
 	"github.com/leathq/leat/engine"
 	"github.com/leathq/leat/eventjson"
 )
@@ -22,14 +24,12 @@ type openedLog interface {
 
 // logFlag is how commands that work on a log's events name it.
 type logFlag struct {
-	LogURL string `name:"log" env:"LEAT_LOG" required:"" placeholder:"URL" help:"The log: dir:PATH is one log in a directory."`
+	LogURL string `name:"log" env:"LEAT_LOG" required:"" placeholder:"URL" help:"The log: dir:PATH is one in a directory, leat://HOST:PORT/LOG one at a server."`
 }
 
-func (f logFlag) open() (openedLog, error) { return openLog(f.LogURL) }
-
 // with opens the log for the time of do.
-func (f logFlag) with(do func(leat.Log) error) (err error) {
-	log, err := f.open()
+func (f logFlag) with(ctx context.Context, do func(leat.Log) error) (err error) {
+	log, err := openLog(ctx, f.LogURL)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,10 @@ func (f logFlag) with(do func(leat.Log) error) (err error) {
 	return do(log)
 }
 
-func openLog(url string) (openedLog, error) {
+func openLog(ctx context.Context, url string) (openedLog, error) {
+	if served(url) {
+		return client.Dial(ctx, url, client.Options{})
+	}
 	dir, err := directory(url)
 	if err != nil {
 		return nil, err
@@ -49,11 +52,14 @@ func openLog(url string) (openedLog, error) {
 	return engine.Open(dir, engine.Options{})
 }
 
+// served reports whether a URL names a log at a server.
+func served(url string) bool { return strings.HasPrefix(url, client.Scheme+":") }
+
 // directory returns the path in a dir: URL.
 func directory(url string) (string, error) {
 	path, ok := strings.CutPrefix(url, "dir:")
 	if !ok || path == "" {
-		return "", &leat.InvalidError{Field: "log URL", Limit: "dir:PATH", Got: fmt.Sprintf("%q", url)}
+		return "", &leat.InvalidError{Field: "log URL", Limit: "dir:PATH or leat://HOST:PORT/LOG", Got: fmt.Sprintf("%q", url)}
 	}
 	return path, nil
 }
@@ -64,7 +70,7 @@ type logCmd struct {
 }
 
 type logCreateCmd struct {
-	URL    string `arg:"" env:"LEAT_LOG" placeholder:"URL" help:"Where: dir:PATH, a directory that is empty or does not exist."`
+	URL    string `arg:"" env:"LEAT_LOG" placeholder:"URL" help:"Where: dir:PATH, a directory that is empty or does not exist, or leat://HOST:PORT/LOG at a server."`
 	Shards int    `default:"1" help:"Into how many shards to divide the log. They can be split later."`
 	Single bool   `help:"One shard for good: total order over all streams, and appends that write any of them at once."`
 	ID     string `help:"The log's ID, a UUID when left out."`
@@ -76,40 +82,47 @@ A shard is a part of the log with an order of its own; a stream lives in one of 
 machine. More let a fleet of workers share the reading.
 
 	$ leat log create dir:mylog
-	$ leat log create dir:mylog --shards 4
+	$ leat log create leat://127.0.0.1:7070/orders --shards 4
 `
 }
 
 const mostShards = 1024
 
-func (cmd logCreateCmd) Run(c console) error {
-	dir, err := directory(cmd.URL)
-	if err != nil {
-		return err
-	}
+func (cmd logCreateCmd) Run(ctx context.Context, c console) error {
 	if cmd.Shards < 1 || cmd.Shards > mostShards {
 		return &leat.InvalidError{Field: "--shards", Limit: fmt.Sprintf("1 to %d", mostShards), Got: fmt.Sprint(cmd.Shards)}
 	}
-	log, err := engine.Create(dir, leat.Config{ID: cmd.ID, Single: cmd.Single, Shards: leat.EvenShards(cmd.Shards)}, engine.Options{})
+	info, err := cmd.create(ctx, leat.Config{ID: cmd.ID, Single: cmd.Single, Shards: leat.EvenShards(cmd.Shards)})
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	info, err := log.Info(context.Background())
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(c.out, "created log %s in %s\n", info.ID, dir)
+	fmt.Fprintf(c.out, "created log %s in %s\n", info.ID, strings.TrimPrefix(cmd.URL, "dir:"))
 	return nil
 }
 
+func (cmd logCreateCmd) create(ctx context.Context, config leat.Config) (_ leat.Info, err error) {
+	if served(cmd.URL) {
+		return client.Create(ctx, cmd.URL, config, client.Options{})
+	}
+	dir, err := directory(cmd.URL)
+	if err != nil {
+		return leat.Info{}, err
+	}
+	log, err := engine.Create(dir, config, engine.Options{})
+	if err != nil {
+		return leat.Info{}, err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	return log.Info(ctx)
+}
+
 type logShowCmd struct {
-	URL  string `arg:"" env:"LEAT_LOG" placeholder:"URL" help:"The log: dir:PATH."`
+	URL  string `arg:"" env:"LEAT_LOG" placeholder:"URL" help:"The log: dir:PATH or leat://HOST:PORT/LOG."`
 	JSON bool   `help:"Print one JSON object."`
 }
 
 func (cmd logShowCmd) Run(ctx context.Context, c console) error {
-	return logFlag{cmd.URL}.with(func(log leat.Log) error {
+	return logFlag{cmd.URL}.with(ctx, func(log leat.Log) error {
 		info, err := log.Info(ctx)
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ import (
 const about = `Leat keeps every event for good and feeds services from them.
 
 A log holds many streams, each the history of one entity, such as order-536365. Name the log by URL: dir:PATH is
-one log in a directory. Set LEAT_LOG once, or give --log each time.
+one log in a directory, leat://HOST:PORT/LOG one at a server. Set LEAT_LOG once, or give --log each time.
 
 	$ export LEAT_LOG=dir:mylog
 	$ leat log create $LEAT_LOG

@@ -102,7 +102,7 @@ func TestRefused(t *testing.T) {
 		{"bad meta key", "", []string{"append", "order-1", "X", "{}", "--meta", "A B=c"}, "events[0].meta: must be keys of"},
 		{"bad time", "", []string{"append", "order-1", "X", "{}", "--time", "yesterday"}, "--time"},
 		{"no log", "", []string{"read", "--log", "dir:" + t.TempDir()}, "not found"},
-		{"bad URL", "", []string{"read", "--log", "file.txt"}, "invalid log URL: must be dir:PATH"},
+		{"bad URL", "", []string{"read", "--log", "file.txt"}, "invalid log URL: must be dir:PATH or leat://HOST:PORT/LOG"},
 		{"bad checkpoint", "", []string{"read", "--from", "nonsense"}, "invalid checkpoint"},
 		{"another log's checkpoint", "", []string{"read", "--from", "other@1,shardId-000000000000=1"}, "diverged"},
 		{"bad since", "", []string{"read", "--since", "noon"}, "invalid --since"},

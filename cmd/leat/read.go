@@ -87,7 +87,7 @@ func (cmd readCmd) Validate() error {
 }
 
 func (cmd readCmd) Run(ctx context.Context, c console) error {
-	return cmd.with(func(log leat.Log) error {
+	return cmd.with(ctx, func(log leat.Log) error {
 		p := newPrinter(c.out, cmd.JSON)
 		defer p.flush()
 		seq, err := cmd.events(ctx, log)
@@ -152,7 +152,7 @@ Prints what is there, then waits for more until Ctrl-C, and ends with the checkp
 }
 
 func (cmd followCmd) Run(ctx context.Context, c console) error {
-	return cmd.with(func(log leat.Log) error {
+	return cmd.with(ctx, func(log leat.Log) error {
 		p := newPrinter(c.out, cmd.JSON)
 		defer p.flush()
 		at, err := cmd.start(ctx, log)
