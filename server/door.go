@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"sync"
 
@@ -43,7 +42,7 @@ func (d *door) Log(_ context.Context, name string) (leat.Log, error) {
 	if s, ok := d.served[name]; ok {
 		return s, nil
 	}
-	s = &served{log: log, meter: d.server.metrics.meter(d.name, name), draining: d.server.draining}
+	s = &served{log: log.Log, meter: d.server.metrics.meter(d.name, name), draining: d.server.draining}
 	d.served[name] = s
 	return s, nil
 }
@@ -59,10 +58,11 @@ func (d *door) Create(ctx context.Context, name string, c leat.Config) (leat.Inf
 
 // Leases returns the keeper of a log's leases.
 func (d *door) Leases(_ context.Context, name string) (leat.Leases, error) {
-	if _, err := d.server.logs.get(name); err != nil {
+	log, err := d.server.logs.get(name)
+	if err != nil {
 		return nil, err
 	}
-	return nil, fmt.Errorf("leases of log %q: %w", name, leat.ErrUnsupported)
+	return log.leases, nil
 }
 
 // served is a log as a door sees it: measured, and not waiting any longer than

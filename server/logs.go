@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/server/lease"
 )
 
 // names of logs are directories too, also where case does not tell files apart.
@@ -31,41 +32,63 @@ func CheckName(name string) error {
 
 // logs are the logs of a data directory. Safe for concurrent use.
 type logs struct {
-	dir    string
+	dir    string // of the logs
+	leases string // directory of the leases' tokens
 	engine Engine
 
 	making sync.Mutex // held by who makes a log
 
 	mu     sync.RWMutex
-	open   map[string]Log
+	open   map[string]*openLog
 	broken map[string]error // logs that cannot be opened, and why
 	closed bool
 }
 
-// openLogs opens every log in a directory.
-func openLogs(dir string, engine Engine) (*logs, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+// An openLog is a log and the keeper of its leases.
+type openLog struct {
+	Log
+	leases *lease.Keeper
+}
+
+// openLogs opens every log in a data directory.
+func openLogs(data string, engine Engine) (*logs, error) {
+	l := &logs{
+		dir: filepath.Join(data, "logs"), leases: filepath.Join(data, "leases"), engine: engine,
+		open: make(map[string]*openLog), broken: make(map[string]error),
 	}
-	l := &logs{dir: dir, engine: engine, open: make(map[string]Log), broken: make(map[string]error)}
-	entries, err := os.ReadDir(dir)
+	for _, dir := range []string{l.dir, l.leases} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	entries, err := os.ReadDir(l.dir)
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
-		if !e.IsDir() || CheckName(e.Name()) != nil {
+		name := e.Name()
+		if !e.IsDir() || CheckName(name) != nil {
 			continue
 		}
-		log, err := engine.Open(filepath.Join(dir, e.Name()))
-		switch {
-		case err == nil:
-			l.open[e.Name()] = log
-		case errors.Is(err, leat.ErrNotFound): // what is left of a log whose making was interrupted
-		default:
-			l.broken[e.Name()] = err
+		log, err := engine.Open(filepath.Join(l.dir, name))
+		if err == nil {
+			l.open[name], err = l.withLeases(name, log)
+		}
+		if err != nil && !errors.Is(err, leat.ErrNotFound) { // not found: the making of a log was interrupted
+			l.broken[name] = err
 		}
 	}
 	return l, nil
+}
+
+// withLeases opens the keeper of a log's leases. It closes the log when it
+// fails.
+func (l *logs) withLeases(name string, log Log) (*openLog, error) {
+	keeper, err := lease.Open(filepath.Join(l.leases, name+".json"), nil)
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return &openLog{log, keeper}, nil
 }
 
 // names returns the logs that there are, sorted, those that cannot be opened
@@ -73,21 +96,12 @@ func openLogs(dir string, engine Engine) (*logs, error) {
 func (l *logs) names() []string {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return slices.Sorted(func(yield func(string) bool) {
-		for name := range l.open {
-			if !yield(name) {
-				return
-			}
-		}
-		for name := range l.broken {
-			if !yield(name) {
-				return
-			}
-		}
-	})
+	names := slices.AppendSeq(slices.Collect(maps.Keys(l.open)), maps.Keys(l.broken))
+	slices.Sort(names)
+	return names
 }
 
-func (l *logs) get(name string) (Log, error) {
+func (l *logs) get(name string) (*openLog, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -106,7 +120,7 @@ func (l *logs) get(name string) (Log, error) {
 }
 
 // create makes a log. The error is fs.ErrExist when there is one of that name.
-func (l *logs) create(ctx context.Context, name string, c leat.Config) (Log, error) {
+func (l *logs) create(ctx context.Context, name string, c leat.Config) (*openLog, error) {
 	l.making.Lock()
 	defer l.making.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -119,7 +133,11 @@ func (l *logs) create(ctx context.Context, name string, c leat.Config) (Log, err
 	if !errors.Is(err, leat.ErrNotFound) {
 		return nil, err
 	}
-	log, err := l.engine.Create(filepath.Join(l.dir, name), c)
+	made, err := l.engine.Create(filepath.Join(l.dir, name), c)
+	if err != nil {
+		return nil, err
+	}
+	log, err := l.withLeases(name, made)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +151,7 @@ func (l *logs) create(ctx context.Context, name string, c leat.Config) (Log, err
 }
 
 // all returns the open logs by name.
-func (l *logs) all() map[string]Log {
+func (l *logs) all() map[string]*openLog {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return maps.Clone(l.open)
@@ -154,17 +172,19 @@ func (l *logs) close() error {
 	l.mu.Unlock()
 
 	var wg sync.WaitGroup
-	errs := make([]error, 0, len(open))
-	var mu sync.Mutex
+	errs := make(chan error, len(open))
 	for name, log := range open {
 		wg.Go(func() {
 			if err := log.Close(); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, fmt.Errorf("log %q: %w", name, err))
+				errs <- fmt.Errorf("log %q: %w", name, err)
 			}
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	close(errs)
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
 }

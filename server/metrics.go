@@ -120,7 +120,7 @@ func result(err error) string {
 type collector struct {
 	server *Server
 	head, oldest, disk, memory, groups,
-	behind, broken, ready *prometheus.Desc
+	behind, leases, broken, ready *prometheus.Desc
 }
 
 func newCollector(s *Server) *collector {
@@ -135,6 +135,7 @@ func newCollector(s *Server) *collector {
 		memory: desc("leat_log_memory_bytes", "Bytes of the log's caches.", "log"),
 		groups: desc("leat_log_groups_total", "Commits; each makes many appends durable at once.", "log"),
 		behind: desc("leat_clock_behind_seconds", "By how much the log's time is ahead of the clock.", "log"),
+		leases: desc("leat_leases", "Leases that are held.", "log"),
 		broken: desc("leat_logs_broken", "Logs that cannot be opened."),
 		ready:  desc("leat_ready", "1 when the server is ready, 0 when not."),
 	}
@@ -151,6 +152,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.disk, float64(stats.DiskBytes), name)
 		gauge(c.memory, float64(stats.MemoryBytes), name)
 		gauge(c.behind, stats.ClockBehind.Seconds(), name)
+		gauge(c.leases, float64(log.leases.Held()), name)
 		ch <- prometheus.MustNewConstMetric(c.groups, prometheus.CounterValue, float64(stats.Groups), name)
 		shards, err := log.Shards(c.server.draining)
 		if err != nil && !errors.Is(err, leat.ErrClosed) {

@@ -16,7 +16,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/leathq/leat"
 	"github.com/leathq/leat/server/http"
 	"github.com/leathq/leat/server/rpc"
 )
@@ -62,7 +61,7 @@ func New(c Config) (_ *Server, err error) {
 	if s.lock, err = vfs.Default.Lock(filepath.Join(c.Dir, "lock")); err != nil {
 		return nil, fmt.Errorf("another process has it: %w", err)
 	}
-	if s.logs, err = openLogs(filepath.Join(c.Dir, "logs"), c.Engine); err != nil {
+	if s.logs, err = openLogs(c.Dir, c.Engine); err != nil {
 		return nil, err
 	}
 	for name, err := range s.logs.failed() {
@@ -96,14 +95,6 @@ func (s *Server) GRPC() net.Addr { return s.grpcLn.Addr() }
 
 // HTTP returns the address of the HTTP door.
 func (s *Server) HTTP() net.Addr { return s.httpLn.Addr() }
-
-// Log returns a log of the server's, for use in its own process.
-func (s *Server) Log(name string) (leat.Log, error) { return s.logs.get(name) }
-
-// Create makes a log: fs.ErrExist when there is one of that name.
-func (s *Server) Create(ctx context.Context, name string, c leat.Config) (leat.Log, error) {
-	return s.logs.create(ctx, name, c)
-}
 
 // Names returns the logs that there are, sorted.
 func (s *Server) Names() []string { return s.logs.names() }

@@ -102,11 +102,12 @@ func (a *api) readShard(ctx context.Context, in *readShardInput) (*readShardOutp
 	if err != nil {
 		return nil, err
 	}
-	wait, err := time.ParseDuration(in.Wait)
-	if err != nil || wait < 0 || wait > maxWait {
-		return nil, &leat.InvalidError{
-			Field: "wait", Limit: fmt.Sprintf("a duration such as 20s, at most %v", maxWait), Got: fmt.Sprintf("%q", cut(in.Wait)),
-		}
+	wait, err := duration("wait", in.Wait)
+	if err == nil && wait > maxWait {
+		err = &leat.InvalidError{Field: "wait", Limit: fmt.Sprintf("at most %v", maxWait), Got: wait.String()}
+	}
+	if err != nil {
+		return nil, err
 	}
 	b, err := log.ReadShard(ctx, leat.ShardID(in.Shard), in.After, leat.ReadOptions{Filter: in.filter(), Limit: in.Limit, Wait: wait})
 	if err != nil {

@@ -31,6 +31,7 @@ func routes(c Config) http.Handler {
 	a.registerRead()
 	a.registerFollow()
 	a.registerShards()
+	a.registerLeases()
 	a.registerHealth()
 	spec := specification(a.huma)
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {

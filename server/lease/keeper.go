@@ -185,6 +185,19 @@ func (k *Keeper) lock(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// Held returns the number of leases that are held, of all applications.
+func (k *Keeper) Held() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now, held := k.clock(), 0
+	for _, e := range k.leases {
+		if e.heldAt(now) {
+			held++
+		}
+	}
+	return held
+}
+
 func (k *Keeper) fleet(app string, now time.Time) leat.Fleet {
 	var f leat.Fleet
 	for m, expires := range k.members {
