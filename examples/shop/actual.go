@@ -17,21 +17,25 @@ func (s *shop) actual(ctx context.Context, a *audit) (*check.Actual, error) {
 		InvoiceIssued:   a.occurrences("InvoiceIssued"),
 		PaymentCaptured: a.occurrences("PaymentCaptured"),
 	}}
-	if err := askOrders(ctx, s.orders, &all.Orders); err != nil {
+	if err := askOrders(ctx, s.api, &all.Orders); err != nil {
 		return nil, err
 	}
-	if err := askInventory(ctx, s.inventory, &all.Inventory); err != nil {
+	if err := askInventory(ctx, s.api, &all.Inventory); err != nil {
 		return nil, err
 	}
-	if err := askBilling(ctx, s.billing, &all.Billing); err != nil {
+	if err := askBilling(ctx, s.api, &all.Billing); err != nil {
 		return nil, err
 	}
 	return all, nil
 }
 
-func askOrders(ctx context.Context, s *orders.Service, a *check.OrdersActual) (err error) {
-	a.Orders = make(map[string]check.PlacedOrder)
-	err = s.All(ctx, func(v orders.View) error {
+func askOrders(ctx context.Context, from *api, a *check.OrdersActual) error {
+	var r orders.Report
+	if err := from.get(ctx, "/orders/-/report", &r); err != nil {
+		return err
+	}
+	a.Gross, a.Orders = r.Gross, make(map[string]check.PlacedOrder)
+	for _, v := range r.Orders {
 		status := check.Status(v.Status)
 		if v.Status == orders.StatusConfirmed && v.Returned > 0 {
 			status = check.PartlyCancelled
@@ -39,62 +43,43 @@ func askOrders(ctx context.Context, s *orders.Service, a *check.OrdersActual) (e
 		a.Orders[v.Order] = check.PlacedOrder{
 			Lines: v.Lines, Units: v.Units, Returned: v.Returned, Gross: v.Gross, Status: status,
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	a.Gross, err = s.Gross(ctx)
-	return err
+	return nil
 }
 
-func askInventory(ctx context.Context, s *inventory.Service, a *check.InventoryActual) (err error) {
-	a.Stock = make(map[string]check.Stock)
-	err = s.All(ctx, func(v inventory.View) error {
+func askInventory(ctx context.Context, from *api, a *check.InventoryActual) error {
+	var r inventory.Report
+	if err := from.get(ctx, "/inventory/-/report", &r); err != nil {
+		return err
+	}
+	a.Waiting, a.Stock = r.Waiting, make(map[string]check.Stock)
+	for _, v := range r.Articles {
 		a.Stock[v.SKU] = check.Stock{
 			Received: v.Received, OnHand: v.OnHand, Lowest: v.Lowest,
 			Moves: check.Moves{Sold: v.Sold, Returned: v.Returned, Adjusted: v.Adjusted},
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	if a.Waiting, err = s.Waiting(ctx); err != nil {
-		return err
-	}
-	sums, err := s.Adjustments(ctx)
+	sums := r.Adjustments
 	a.Adjustments = check.Adjustments{
 		Invoices: sums.Papers, Rows: sums.RowsLost + sums.RowsFound,
 		RowsLost: sums.RowsLost, UnitsLost: sums.UnitsLost,
 		RowsFound: sums.RowsFound, UnitsFound: sums.UnitsFound,
 		RowsCharged: sums.RowsCharged, UnitsCharged: sums.UnitsCharged,
 	}
-	return err
+	return nil
 }
 
-func askBilling(ctx context.Context, s *billing.Service, a *check.BillingActual) (err error) {
-	a.Invoices = make(map[string]check.Invoice)
-	err = s.All(ctx, func(v billing.View) error {
+func askBilling(ctx context.Context, from *api, a *check.BillingActual) error {
+	var r billing.Report
+	if err := from.get(ctx, "/billing/-/report", &r); err != nil {
+		return err
+	}
+	a.Gross, a.Credit, a.Balance, a.Invoices = r.Gross, r.Credit, r.Balance, make(map[string]check.Invoice)
+	for _, v := range r.Invoices {
 		a.Invoices[v.Invoice] = check.Invoice{Amount: v.Amount, Paid: v.Paid, Credited: v.Credited}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	if a.Gross, err = s.Gross(ctx); err != nil {
-		return err
-	}
-	if a.Credit, err = s.Credit(ctx); err != nil {
-		return err
-	}
-	sums, err := s.Sums(ctx)
-	if err != nil {
-		return err
-	}
-	a.Returns, a.Goodwill, a.BillingAdjustments = credits(sums.Returns), credits(sums.Goodwill), credits(sums.Adjustments)
-	a.Balance, err = s.Balance(ctx)
-	return err
+	a.Returns, a.Goodwill, a.BillingAdjustments = credits(r.Sums.Returns), credits(r.Sums.Goodwill), credits(r.Sums.Adjustments)
+	return nil
 }
 
 func credits(s billing.Sum) check.Credits {

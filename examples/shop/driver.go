@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"net/url"
 	"sync/atomic"
+	"time"
 
 	"github.com/leathq/leat/examples/shop/billing"
 	"github.com/leathq/leat/examples/shop/inventory"
 	"github.com/leathq/leat/examples/shop/orders"
 	"github.com/leathq/leat/examples/shop/retail"
-	"github.com/leathq/leat/service"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -19,12 +20,61 @@ const (
 	driverQueue   = 64 // steps that wait for each worker
 )
 
-// A driver gives the shop the commands of an order file. All of them may be
-// given again: what was carried out before is not carried out twice.
+// A driver gives the shop the commands of an order file, through its gateway.
+// All of them may be given again: what was carried out before is not carried out
+// twice.
 type driver struct {
-	shop *shop
+	api  *api
 	done atomic.Int64
 }
+
+// What the driver sends: the requests of the services' APIs.
+type (
+	articleCommand struct {
+		SKU         string         `json:"sku"`
+		Kind        inventory.Kind `json:"kind"`
+		Description string         `json:"description,omitempty"`
+	}
+	orderCommand struct {
+		Order    string        `json:"order"`
+		Customer string        `json:"customer,omitempty"`
+		Country  string        `json:"country"`
+		Time     time.Time     `json:"time"`
+		Lines    []lineCommand `json:"lines"`
+	}
+	lineCommand struct {
+		SKU   string `json:"sku"`
+		Units int64  `json:"units"`
+		Price int64  `json:"price"`
+	}
+	returnCommand struct {
+		Note    string         `json:"note"`
+		Country string         `json:"country"`
+		Time    time.Time      `json:"time"`
+		Pieces  []orders.Piece `json:"pieces"`
+	}
+	stockCommand struct {
+		SKU    string    `json:"sku"`
+		Note   string    `json:"note"`
+		Row    int       `json:"row"`
+		Units  int64     `json:"units"`
+		Reason string    `json:"reason,omitempty"`
+		Time   time.Time `json:"time"`
+	}
+	goodwillCommand struct {
+		Note     string           `json:"note"`
+		Customer string           `json:"customer,omitempty"`
+		Country  string           `json:"country"`
+		Time     time.Time        `json:"time"`
+		Credits  []billing.Credit `json:"credits"`
+	}
+	balanceCommand struct {
+		Number      string               `json:"number"`
+		Country     string               `json:"country"`
+		Time        time.Time            `json:"time"`
+		Corrections []billing.Correction `json:"corrections"`
+	}
+)
 
 // register enters the articles of the file into inventory's catalogue.
 func (d *driver) register(ctx context.Context, articles []retail.Article) error {
@@ -32,14 +82,14 @@ func (d *driver) register(ctx context.Context, articles []retail.Article) error 
 	g.SetLimit(driverWorkers)
 	for _, a := range articles {
 		g.Go(func() error {
-			r := inventory.Registered{SKU: a.SKU, Kind: inventory.KindGoods}
+			r := articleCommand{SKU: a.SKU, Kind: inventory.KindGoods}
 			if a.Charge {
 				r.Kind = inventory.KindCharge
 			}
 			if len(a.Descriptions) > 0 {
 				r.Description = a.Descriptions[0]
 			}
-			if err := d.shop.inventory.Register(ctx, r); err != nil {
+			if err := d.api.command(ctx, "/inventory/articles", "register", r); err != nil {
 				return err
 			}
 			d.done.Add(1)
@@ -103,18 +153,18 @@ func (d *driver) step(ctx context.Context, step retail.Step) error {
 }
 
 func (d *driver) order(ctx context.Context, o *retail.Order) error {
-	p := orders.Placed{Order: o.Invoice, Customer: o.Customer, Country: o.Country, Lines: make([]orders.Line, len(o.Lines))}
+	p := orderCommand{Order: o.Invoice, Customer: o.Customer, Country: o.Country, Time: o.Time, Lines: make([]lineCommand, len(o.Lines))}
 	for i, l := range o.Lines {
-		p.Lines[i] = orders.Line{SKU: l.SKU, Units: l.Quantity, Price: l.Price}
+		p.Lines[i] = lineCommand{SKU: l.SKU, Units: l.Quantity, Price: l.Price}
 	}
-	return d.shop.orders.Place(ctx, p, service.At(o.Time))
+	return d.api.command(ctx, "/orders", o.Invoice+"/place", p)
 }
 
 func (d *driver) adjustment(ctx context.Context, a *retail.Adjustment) error {
 	for _, c := range a.Changes {
-		err := d.shop.inventory.Adjust(ctx, inventory.Adjusted{
-			SKU: c.SKU, Note: a.Invoice, Row: c.Ordinal, Units: c.Quantity, Reason: c.Reason,
-		}, service.At(a.Time))
+		err := d.api.command(ctx, "/inventory/adjustments", fmt.Sprintf("%s/%d/adjust", a.Invoice, c.Ordinal), stockCommand{
+			SKU: c.SKU, Note: a.Invoice, Row: c.Ordinal, Units: c.Quantity, Reason: c.Reason, Time: a.Time,
+		})
 		if err != nil {
 			return err
 		}
@@ -123,39 +173,38 @@ func (d *driver) adjustment(ctx context.Context, a *retail.Adjustment) error {
 }
 
 func (d *driver) billingAdjustment(ctx context.Context, a *retail.BillingAdjustment) error {
-	b := billing.BalanceAdjusted{Number: a.Invoice, Country: a.Country}
+	b := balanceCommand{Number: a.Invoice, Country: a.Country, Time: a.Time}
 	for _, l := range a.Lines {
 		b.Corrections = append(b.Corrections, billing.Correction{SKU: l.SKU, Reason: l.Description, Units: l.Quantity, Price: l.Price})
 	}
-	return d.shop.billing.AdjustBalance(ctx, b, service.At(a.Time))
+	return d.api.command(ctx, "/billing/adjustments", a.Invoice+"/adjust", b)
 }
 
 // cancellation returns units of every order it concerns, and grants the rest as
 // goodwill.
 func (d *driver) cancellation(ctx context.Context, c *retail.Cancellation) error {
-	goodwill := billing.GoodwillGranted{Note: c.Invoice, Customer: c.Customer, Country: c.Country}
-	var returns []*orders.Returned // in the order in which the pieces name them
-	byOrder := make(map[string]*orders.Returned)
+	grant := goodwillCommand{Note: c.Invoice, Customer: c.Customer, Country: c.Country, Time: c.Time}
+	var concerned []string // orders, as the pieces name them first
+	pieces := make(map[string][]orders.Piece)
 	for _, p := range c.Pieces {
 		if p.Goodwill() {
-			goodwill.Credits = append(goodwill.Credits, billing.Credit{Row: p.Ordinal, Part: p.Number, SKU: p.SKU, Units: p.Units, Price: p.Price})
+			grant.Credits = append(grant.Credits, billing.Credit{Row: p.Ordinal, Part: p.Number, SKU: p.SKU, Units: p.Units, Price: p.Price})
 			continue
 		}
-		r := byOrder[p.Order]
-		if r == nil {
-			r = &orders.Returned{Order: p.Order, Note: c.Invoice, Country: c.Country}
-			byOrder[p.Order] = r
-			returns = append(returns, r)
+		if pieces[p.Order] == nil {
+			concerned = append(concerned, p.Order)
 		}
-		r.Pieces = append(r.Pieces, orders.Piece{Line: p.Line, SKU: p.SKU, Units: p.Units, Price: p.Price, Row: p.Ordinal, Part: p.Number})
+		pieces[p.Order] = append(pieces[p.Order],
+			orders.Piece{Line: p.Line, SKU: p.SKU, Units: p.Units, Price: p.Price, Row: p.Ordinal, Part: p.Number})
 	}
-	for _, r := range returns {
-		if err := d.shop.orders.Return(ctx, *r, service.At(c.Time)); err != nil {
+	for _, number := range concerned {
+		back := returnCommand{Note: c.Invoice, Country: c.Country, Time: c.Time, Pieces: pieces[number]}
+		if err := d.api.command(ctx, "/orders/"+url.PathEscape(number)+"/returns", c.Invoice+"/return", back); err != nil {
 			return err
 		}
 	}
-	if len(goodwill.Credits) == 0 {
+	if len(grant.Credits) == 0 {
 		return nil
 	}
-	return d.shop.billing.GrantGoodwill(ctx, goodwill, service.At(c.Time))
+	return d.api.command(ctx, "/billing/goodwill", c.Invoice+"/goodwill", grant)
 }

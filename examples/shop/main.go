@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"runtime/pprof"
@@ -15,11 +16,12 @@ import (
 
 const usage = `Trade a wholesaler's orders on Leat and check that the books agree.
 
-Three services (orders, inventory, billing), each with its own database, meet
-only through the events of one log. The shop drives an order file through them,
+Three services (orders, inventory, billing), each with its own database and two
+worker processes, meet only through the events of one log, which a process of its
+own keeps. The shop drives an order file through the HTTP API of its gateway,
 waits until everything is handled, archives the log to Parquet, reads the file
-again by itself, and compares what must have come out with what the services'
-databases say, to the tenth of a penny.
+again by itself, and compares what must have come out with what the services
+say, to the tenth of a penny.
 
     go run ./examples/shop --once
           2,000 made-up orders, with all the traits of real ones
@@ -27,7 +29,10 @@ databases say, to the tenth of a penny.
           a file in the layout of the UCI Online Retail data set, and keep
           everything: kill it whenever you like, and run it again to go on
     go run ./examples/shop
-          the same, but stay open when the books are done; Ctrl-C closes
+          the same, but stay open when the books are done, for you and curl;
+          Ctrl-C closes
+    go run ./examples/shop --once --chaos
+          the same, while about each second a process is killed or paused
 
 Exit status: 0 all checks agree, 1 they do not or something failed, 2 bad usage.
 
@@ -41,6 +46,8 @@ type options struct {
 	seed       uint64
 	count      int
 	data       string
+	chaos      bool
+	chaosSeed  uint64
 	cpuprofile string
 
 	given map[string]bool // flags that were set
@@ -50,6 +57,9 @@ func main() { os.Exit(start(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // start returns the exit status.
 func start(args []string, stdout, stderr io.Writer) int {
+	if status, is := startRole(args, os.Stdin, stderr); is {
+		return status
+	}
 	o, flags, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -85,6 +95,8 @@ func parse(args []string) (options, *flag.FlagSet, error) {
 	f.Uint64Var(&o.seed, "seed", 1, "`SEED` of made-up orders: the same seed makes the same orders")
 	f.IntVar(&o.count, "count", 2000, "`HOW MANY` orders to make up")
 	f.StringVar(&o.data, "data", "", "keep log, archive and databases in `DIR` and go on from what is there; without it\nthey are in a temporary directory that is removed at the end")
+	f.BoolVar(&o.chaos, "chaos", false, "kill or pause a random process about each second while orders are handled")
+	f.Uint64Var(&o.chaosSeed, "chaos-seed", rand.Uint64(), "`SEED` of --chaos: which processes, and when")
 	f.StringVar(&o.cpuprofile, "cpuprofile", "", "write a CPU profile for go tool pprof to `FILE`")
 	if err := f.Parse(args); err != nil {
 		return o, f, err

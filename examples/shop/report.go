@@ -10,31 +10,31 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/leathq/leat/archive"
 	"github.com/leathq/leat/examples/shop/check"
-	"github.com/leathq/leat/service"
+	"github.com/leathq/leat/examples/shop/supervisor"
 )
 
 // A report is what a run comes to.
 type report struct {
-	trade   *trade
-	audit   *audit
-	apps    []service.Status
-	archive archive.Status
-	memory  int64 // bytes, at most; 0 where it is not known
-	checks  []check.Result
+	trade     *trade
+	audit     *audit
+	apps      []application
+	processes []supervisor.Status
+	archive   archiveStatus
+	memory    int64 // bytes of this process, at most; 0 where it is not known
+	checks    []check.Result
 }
 
 func (r *report) ok() bool { return check.OK(r.checks) }
 
 // nothingParked checks that no application gave up on an event.
 func (r *report) nothingParked() check.Result {
-	var parked uint64
+	parked := 0
 	var who []string
 	for _, a := range r.apps {
-		if a.Parked > a.Unparked {
-			parked += a.Parked - a.Unparked
-			who = append(who, fmt.Sprintf("%s: %s", a.Name, a.LastError))
+		if a.parked > 0 {
+			parked += a.parked
+			who = append(who, fmt.Sprintf("%s: %s", a.name, a.why))
 		}
 	}
 	return check.Result{
@@ -54,6 +54,7 @@ func (r *report) print(out io.Writer) {
 	r.run(out)
 	r.events(out)
 	r.applications(out)
+	r.processTable(out)
 	r.agreeing(out)
 	fmt.Fprintf(out, "\n%s\n", r.verdict()) // again, where the eye is at the end
 }
@@ -91,12 +92,16 @@ func (r *report) run(out io.Writer) {
 	fmt.Fprintf(w, "  commands\tgiven in %s: %s invoices/s\n", clock(t.driving), thousands(perSecond(int64(len(t.plan.Steps)), t.driving)))
 	fmt.Fprintf(w, "  events\thandled in %s: %s events/s recorded\n", clock(t.handling), thousands(perSecond(new, t.handling)))
 	fmt.Fprintf(w, "  archive\t%s of %s events in %d Parquet segments, %s of %s\n",
-		thousands(events(r.archive.Archived)), thousands(events(t.end)), r.archive.Segments, bytes(r.archive.Bytes), bytes(r.archive.EventBytes))
+		thousands(events(r.archive.Archived)), thousands(events(t.end)), r.archive.Segments, size(r.archive.Bytes), size(r.archive.EventBytes))
 	for _, shard := range slices.Sorted(maps.Keys(r.archive.Archived.Seqs)) {
 		fmt.Fprintf(w, "  \t%s 1 to %s\n", shard, thousands(int64(r.archive.Archived.Seqs[shard])))
 	}
-	if r.memory > 0 {
-		fmt.Fprintf(w, "  memory\t%s at most\n", bytes(r.memory))
+	if n := t.shop.api.again.Load(); n > 0 {
+		fmt.Fprintf(w, "  again\t%s requests had to be sent again\n", thousands(n))
+	}
+	if t.chaos != nil {
+		kills, pauses := t.chaos.total()
+		fmt.Fprintf(w, "  chaos\t%d processes killed, %d paused (--chaos-seed %d)\n", kills, pauses, t.chaos.seed)
 	}
 	fmt.Fprintf(w, "  all\t%s\n", clock(time.Since(t.began)))
 	fmt.Fprintf(w, "  data\t%s\n", data)
@@ -122,12 +127,30 @@ func (r *report) applications(out io.Writer) {
 	fmt.Fprintf(w, "\nApplications\n")
 	fmt.Fprintf(w, row, "", "handled", "events/s", "most lag", "lag", "retries", "parked")
 	for _, a := range r.apps {
-		handled := int64(a.Handled)
-		fmt.Fprintf(w, row, a.Name, thousands(handled), thousands(perSecond(handled, r.trade.handling)),
-			thousands(int64(r.trade.shop.mostLag(a.Name))), thousands(int64(a.Lag)), thousands(int64(a.Failures)), thousands(int64(a.Parked)))
+		sum := a.sum()
+		handled := int64(sum.handled)
+		fmt.Fprintf(w, row, a.name, thousands(handled), thousands(perSecond(handled, r.trade.handling)),
+			thousands(int64(a.furthest)), thousands(int64(a.lag)), thousands(int64(sum.failures)), thousands(int64(a.parked)))
 	}
 	_ = w.Flush()
 	fmt.Fprintln(out, "  lag: all events of the log that an application has not passed yet")
+}
+
+func (r *report) processTable(out io.Writer) {
+	const row = "  %s\t%10s\t%8s\t%8s\t%8s\n"
+	w := table(out)
+	fmt.Fprintf(w, "\nProcesses\n")
+	fmt.Fprintf(w, row, "", "memory", "restarts", "killed", "paused")
+	for _, p := range r.processes {
+		killed, paused := 0, 0
+		if c := r.trade.chaos; c != nil {
+			killed, paused = c.kills[p.Name], c.pauses[p.Name]
+		}
+		fmt.Fprintf(w, row, p.Name, size(p.Memory), fmt.Sprint(p.Restarts), fmt.Sprint(killed), fmt.Sprint(paused))
+	}
+	fmt.Fprintf(w, row, "driver and judge", size(r.memory), "", "", "")
+	_ = w.Flush()
+	fmt.Fprintln(out, "  memory: the most that was resident")
 }
 
 func (r *report) agreeing(out io.Writer) {
@@ -143,8 +166,8 @@ func (r *report) agreeing(out io.Writer) {
 
 func table(out io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(out, 0, 0, 2, ' ', 0) }
 
-// bytes shows a size as a person reads it.
-func bytes(n int64) string {
+// size shows a size as a person reads it.
+func size(n int64) string {
 	switch {
 	case n >= 1<<30:
 		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asShop) != "" {
 		os.Exit(start(os.Args[1:], os.Stdout, os.Stderr))
 	}
+	os.Setenv(asShop, "1") // the processes that this one starts are the shop's //nolint:errcheck,gosec // it cannot fail
 	goleak.VerifyTestMain(m)
 }
 
@@ -125,7 +126,6 @@ func TestKilledAnywhere(t *testing.T) {
 // command runs the shop in a process of its own.
 func command(args ...string) *exec.Cmd {
 	c := exec.Command(os.Args[0], args...)
-	c.Env = append(os.Environ(), asShop+"=1")
 	return c
 }
 

@@ -3,48 +3,54 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/leathq/leat"
-	"github.com/leathq/leat/archive"
-	"github.com/leathq/leat/engine"
-	"github.com/leathq/leat/examples/shop/billing"
-	"github.com/leathq/leat/examples/shop/inventory"
-	"github.com/leathq/leat/examples/shop/orders"
-	"github.com/leathq/leat/service"
+	"github.com/leathq/leat/examples/shop/supervisor"
 	"golang.org/x/sync/errgroup"
 )
 
 const (
-	logShards    = 4
-	segmentBytes = 16 << 20 // an archiver keeps about this much of each shard in memory
-	watchEvery   = 200 * time.Millisecond
+	workersEach = 2
+	drainAll    = 9 * time.Second
+	startWithin = time.Minute
 )
 
-// A shop is the whole house in one process.
+// A shop is the whole house, seen from outside: its processes, the API of its
+// gateway, and the log.
 type shop struct {
-	log       *engine.Log
-	archiver  *archive.Archiver
-	orders    *orders.Service
-	inventory *inventory.Service
-	billing   *billing.Service
-	app       *service.App
-
-	close []func() error // what is open, to be closed in reverse
-
-	mu       sync.Mutex
-	furthest map[string]uint64 // most events that each application lagged behind, by its name
+	dir        string
+	at         addresses
+	key        string // to the gateway
+	processes  *supervisor.Supervisor
+	log        network
+	api        *api   // the gateway's
+	archiver   *api   // the archiver's
+	workers    []*api // the workers' own, past the gateway
+	applied    *applied
+	closeFiles []io.Closer
 }
 
-// openShop opens the shop in a directory that exists. Close it.
+// addresses are where the processes listen: host:port.
+type addresses struct {
+	grpc, http string // of the store
+	archive    string
+	gateway    string
+	workers    map[string][]string // of each service
+}
+
+// openShop starts the shop in a directory that exists. Close it.
 func openShop(ctx context.Context, dir string) (_ *shop, err error) {
-	s := &shop{furthest: make(map[string]uint64)}
+	s := &shop{dir: dir, key: rand.Text(), applied: newApplied()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -54,79 +60,162 @@ func openShop(ctx context.Context, dir string) (_ *shop, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the shop: %w", err)
 	}
-	s.close = append(s.close, journal.Close)
-	logger := slog.New(slog.NewTextHandler(journal, nil))
-
-	if s.log, err = openLog(filepath.Join(dir, "log"), logger); err != nil {
+	s.closeFiles = append(s.closeFiles, journal)
+	if s.at, err = newAddresses(ctx); err != nil {
 		return nil, err
 	}
-	s.close = append(s.close, s.log.Close)
-	store, err := archive.OpenStore("file://" + filepath.Join(dir, "archive"))
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find the program to start: %w", err)
+	}
+	s.processes, err = supervisor.New(supervisor.Config{
+		Program: program, Logs: filepath.Join(dir, "logs"), Patience: drainAll,
+		Logger: slog.New(slog.NewTextHandler(journal, nil)),
+	})
 	if err != nil {
 		return nil, err
 	}
-	if s.archiver, err = archive.NewArchiver(s.log, store, archive.Config{SegmentBytes: segmentBytes}); err != nil {
-		return nil, err
-	}
-	if err := s.openServices(ctx, dir); err != nil {
-		return nil, err
-	}
-	runners := s.orders.Runners()
-	runners = append(runners, s.inventory.Runners()...)
-	runners = append(runners, s.billing.Runners()...)
-	s.app, err = service.NewApp(service.Config{Log: s.log, Logger: logger}, runners...)
-	return s, err
+	return s, s.start(ctx)
 }
 
-// openLog opens the log in a directory, and creates it at first.
-func openLog(dir string, logger *slog.Logger) (*engine.Log, error) {
-	o := engine.Options{Logger: logger}
-	log, err := engine.Open(dir, o)
-	if errors.Is(err, leat.ErrNotFound) {
-		return engine.Create(dir, leat.Config{Shards: leat.EvenShards(logShards)}, o)
+// newAddresses returns free ones.
+func newAddresses(ctx context.Context) (addresses, error) {
+	free, err := freeAddresses(ctx, 4+workersEach*len(services))
+	if err != nil {
+		return addresses{}, err
 	}
-	return log, err
+	a := addresses{grpc: free[0], http: free[1], archive: free[2], gateway: free[3], workers: make(map[string][]string)}
+	free = free[4:]
+	for _, s := range services {
+		a.workers[s.name], free = free[:workersEach], free[workersEach:]
+	}
+	return a, nil
 }
 
-func (s *shop) openServices(ctx context.Context, dir string) (err error) {
-	if s.orders, err = orders.Open(ctx, s.log, filepath.Join(dir, "orders.db")); err != nil {
-		return err
+// logURL returns the URL of the log.
+func (a addresses) logURL() string { return "leat://" + a.grpc + "/" + logName }
+
+// start starts the processes: the store, then what works on it, then what lets
+// people in.
+func (s *shop) start(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	for _, group := range [][]supervisor.Process{{s.store()}, append(s.allWorkers(), s.archive()), {s.gateway()}} {
+		if err := s.processes.Start(ctx, group...); err != nil {
+			return err
+		}
 	}
-	s.close = append(s.close, s.orders.Close)
-	if s.inventory, err = inventory.Open(ctx, s.log, filepath.Join(dir, "inventory.db")); err != nil {
-		return err
+	s.api, s.archiver = newAPI("http://"+s.at.gateway, s.key), newAPI("http://"+s.at.archive, "")
+	for _, of := range services {
+		for _, address := range s.at.workers[of.name] {
+			s.workers = append(s.workers, newAPI("http://"+address+"/"+of.name, ""))
+		}
 	}
-	s.close = append(s.close, s.inventory.Close)
-	if s.billing, err = billing.Open(ctx, s.log, filepath.Join(dir, "billing.db")); err != nil {
-		return err
-	}
-	s.close = append(s.close, s.billing.Close)
-	return nil
+	s.log, err = dial(ctx, s.at.logURL())
+	return err
 }
 
-// Close closes what is open.
+func (s *shop) store() supervisor.Process {
+	return supervisor.Process{
+		Name:  "store",
+		Args:  []string{"store", "--data", filepath.Join(s.dir, "store"), "--grpc", s.at.grpc, "--http", s.at.http},
+		Ready: answers("http://" + s.at.http + "/readyz"),
+	}
+}
+
+func (s *shop) archive() supervisor.Process {
+	return supervisor.Process{
+		Name: "archive",
+		Args: []string{
+			"archive", "--log", s.at.logURL(), "--store", "file://" + filepath.ToSlash(filepath.Join(s.dir, "archive")), "--listen", s.at.archive,
+		},
+		Ready: answers("http://" + s.at.archive + "/healthz"),
+	}
+}
+
+func (s *shop) allWorkers() []supervisor.Process {
+	var all []supervisor.Process
+	for _, of := range services {
+		for i, address := range s.at.workers[of.name] {
+			name := fmt.Sprintf("%s-%d", of.name, i+1)
+			all = append(all, supervisor.Process{
+				Name: name,
+				Args: []string{
+					of.name, "--worker", name, "--log", s.at.logURL(), "--db", filepath.Join(s.dir, of.name+".db"), "--listen", address,
+					fmt.Sprintf("--applications=%t", i == 0),
+				},
+				Ready: answers("http://" + address + "/healthz"),
+			})
+		}
+	}
+	return all
+}
+
+func (s *shop) gateway() supervisor.Process {
+	args := []string{"gateway", "--listen", s.at.gateway}
+	for _, of := range services {
+		urls := make([]string, 0, workersEach)
+		for _, address := range s.at.workers[of.name] {
+			urls = append(urls, "http://"+address)
+		}
+		args = append(args, "--"+of.name, strings.Join(urls, ","))
+	}
+	return supervisor.Process{
+		Name: "gateway", Args: args, Env: []string{keyVariable + "=" + s.key},
+		Ready: answers("http://" + s.at.gateway + "/healthz"),
+	}
+}
+
+// answers returns a function that reports whether a URL answers 200.
+func answers(url string) func(context.Context) bool {
+	return func(ctx context.Context) bool {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return false
+		}
+		r.Close = true
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	}
+}
+
+// Close drains all processes, the gateway first and the store last.
 func (s *shop) Close() error {
 	var errs []error
-	for len(s.close) > 0 {
-		last := len(s.close) - 1
-		errs = append(errs, s.close[last]())
-		s.close = s.close[:last]
+	for _, a := range append(s.workers, s.api, s.archiver) {
+		if a != nil {
+			a.close()
+		}
+	}
+	if s.log != nil {
+		errs = append(errs, s.log.Close())
+	}
+	if s.processes != nil {
+		errs = append(errs, s.processes.Stop())
+	}
+	for _, f := range s.closeFiles {
+		errs = append(errs, f.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// run keeps the applications and the archiver going while work works, and
-// returns when all have ended. If one of them fails, the context of work ends.
+// run does work and watches meanwhile, and returns when all have ended. If a
+// process cannot be kept going, the context of work ends.
 func (s *shop) run(ctx context.Context, work func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	open, shut := context.WithCancel(ctx)
-	var failed error // why the app ended, which work may notice before we do
+	var failed error // why a process died for good, which work may notice before we do
 	g.Go(func() error {
-		failed = s.app.Run(open)
+		failed = s.processes.Wait(open)
 		return failed
 	})
-	g.Go(func() error { return s.archiver.Run(open) })
-	g.Go(func() error { return s.watch(open) })
+	g.Go(func() error { s.watch(open); return nil })
 	g.Go(func() error {
 		defer shut()
 		return work(ctx)
@@ -135,61 +224,70 @@ func (s *shop) run(ctx context.Context, work func(context.Context) error) error 
 	return cmp.Or(failed, err)
 }
 
-// watch notes how far the applications lag behind, until ctx ends.
-func (s *shop) watch(ctx context.Context) error {
-	ticker := time.NewTicker(watchEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		s.mu.Lock()
-		for _, a := range s.app.Status() {
-			s.furthest[a.Name] = max(s.furthest[a.Name], a.Lag)
-		}
-		s.mu.Unlock()
-	}
-}
-
-// mostLag returns how many events an application lagged behind at most.
-func (s *shop) mostLag(name string) uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.furthest[name]
-}
-
-// lag returns how many events the slowest application lags behind.
-func (s *shop) lag() (most uint64, who string) {
-	for _, a := range s.app.Status() {
-		if a.Lag > most {
-			most, who = a.Lag, a.Name
-		}
-	}
-	return most, who
-}
-
 // heads returns a checkpoint at the end of the log.
-func (s *shop) heads(ctx context.Context) (leat.Checkpoint, error) {
-	return leat.Start(ctx, s.log, leat.Now)
+func (s *shop) heads(ctx context.Context) (end leat.Checkpoint, err error) {
+	err = s.untilStore(ctx, func() error {
+		end, err = leat.Start(ctx, s.log, leat.Now)
+		return err
+	})
+	return end, err
+}
+
+// untilStore repeats what needs the store while that is away.
+func (s *shop) untilStore(ctx context.Context, do func() error) error {
+	for began := time.Now(); ; {
+		err := do()
+		if err == nil || ctx.Err() != nil || time.Since(began) > patience || !away(err) {
+			return err
+		}
+		if err := wait(ctx, longestPause/4); err != nil {
+			return err
+		}
+	}
 }
 
 // settle waits until every application has handled everything, also what they
-// recorded meanwhile: until all are at the end of a log that grows no more.
+// recorded meanwhile: until all are at the end of a log that grows no more, and
+// no order is left to be confirmed.
 func (s *shop) settle(ctx context.Context) (leat.Checkpoint, error) {
-	end, err := s.heads(ctx)
-	for err == nil {
-		if err = s.app.WaitCaughtUp(ctx, end); err != nil {
-			break
+	for {
+		end, err := s.heads(ctx)
+		if err != nil {
+			return leat.Checkpoint{}, fmt.Errorf("wait until all is handled: %w", err)
 		}
-		var now leat.Checkpoint
-		if now, err = s.heads(ctx); err == nil && now.Equal(end) {
+		settled, err := s.settledAt(ctx, end)
+		if err != nil {
+			return leat.Checkpoint{}, fmt.Errorf("wait until all is handled: %w", err)
+		}
+		if settled {
 			return end, nil
 		}
-		end = now
+		if err := wait(ctx, settleEvery); err != nil {
+			return leat.Checkpoint{}, err
+		}
 	}
-	return leat.Checkpoint{}, fmt.Errorf("wait until all is handled: %w", err)
+}
+
+const settleEvery = 100 * time.Millisecond
+
+// settledAt reports whether all is handled up to the end of the log, which is
+// still its end.
+func (s *shop) settledAt(ctx context.Context, end leat.Checkpoint) (bool, error) {
+	s.ask(ctx)
+	if s.applied.lag(end) > 0 {
+		return false, nil
+	}
+	c, err := s.counts(ctx)
+	if err != nil || c.Due > 0 {
+		return false, err
+	}
+	now, err := s.heads(ctx)
+	return now.Equal(end), err
+}
+
+// flush archives all up to a place, and returns how far the archive is.
+func (s *shop) flush(ctx context.Context, end leat.Checkpoint) error {
+	return s.archiver.command(ctx, "/archive/-/flush", "", flushRequest{To: end})
 }
 
 // events returns how many events there are up to a checkpoint.
