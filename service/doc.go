@@ -15,6 +15,14 @@
 // commands are carried out once because their IDs are derived from the event
 // that caused them ([CausedBy]). An [App] runs both.
 //
+// # Share the work
+//
+// An App works on the shards of the log side by side, on a child after its
+// parents. With a keeper of leases ([Config.Leases]) several
+// processes make a fleet: each works on its part of the shards, and takes over
+// those of a process that is gone. A process that lost a shard without noticing
+// is fenced by the checkpoint.
+//
 // # When an event cannot be handled
 //
 // It is tried again with growing pauses. When [Retry.Attempts] have failed, or

@@ -20,6 +20,7 @@ type tx = servicetest.Tx
 // flaky is a read model whose commits a test can make fail.
 type flaky struct {
 	*servicetest.Memory
+	mu      sync.Mutex
 	commits int
 	before  func(n int) error // when set: called before the n-th commit or save
 	after   func(n int) error // its error takes the place of success
@@ -30,8 +31,10 @@ func (f *flaky) Save(ctx context.Context, s service.Step) error {
 }
 
 func (f *flaky) Commit(ctx context.Context, s service.Step, do func(context.Context, *tx) error) error {
+	f.mu.Lock()
 	f.commits++
 	n := f.commits
+	f.mu.Unlock()
 	if f.before != nil {
 		if err := f.before(n); err != nil {
 			return err
