@@ -25,5 +25,22 @@ func dial(ctx context.Context, url string) (network, error) {
 	return client.Dial(ctx, url, client.Options{Retry: storeAway, Wait: true})
 }
 
+const (
+	logName   = "shop"
+	logShards = 4
+)
+
+// makeLog makes the log at a URL unless there is one.
+func makeLog(ctx context.Context, url string) error {
+	log, err := dial(ctx, url)
+	if err == nil {
+		return log.Close()
+	}
+	if errors.Is(err, leat.ErrNotFound) {
+		_, err = client.Create(ctx, url, leat.Config{Shards: leat.EvenShards(logShards)}, client.Options{})
+	}
+	return err
+}
+
 // away reports whether an error says that the store is not there for the moment.
 func away(err error) bool { return errors.Is(err, client.ErrUnreachable) }

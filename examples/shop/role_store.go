@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -19,13 +17,11 @@ import (
 )
 
 const (
-	logName      = "shop"
-	logShards    = 4
 	storeCache   = 24 << 20
 	segmentBytes = 8 << 20 // an archiver keeps about this much of each shard in memory
 )
 
-// storeRole serves the log.
+// storeRole serves logs. The main process makes the one of the shop.
 func storeRole(f *flag.FlagSet) func(context.Context, *slog.Logger) error {
 	data := f.String("data", "", "`DIR` of the store")
 	grpc := f.String("grpc", "", "`ADDRESS` for services")
@@ -40,9 +36,6 @@ func storeRole(f *flag.FlagSet) func(context.Context, *slog.Logger) error {
 		})
 		if err != nil {
 			return err
-		}
-		if _, err := s.Create(ctx, logName, leat.Config{Shards: leat.EvenShards(logShards)}); err != nil && !errors.Is(err, fs.ErrExist) {
-			return errors.Join(err, s.Close())
 		}
 		return s.Run(ctx)
 	}

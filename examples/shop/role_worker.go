@@ -58,7 +58,6 @@ func (s serviceRole) role(f *flag.FlagSet) func(context.Context, *slog.Logger) e
 	db := f.String("db", "", "`FILE` of the service's database")
 	listen := f.String("listen", "", "`ADDRESS` to serve HTTP on")
 	name := f.String("worker", "", "`NAME` of this worker")
-	alone := f.Bool("applications", false, "run the service's applications: for one of its workers")
 	return func(ctx context.Context, logger *slog.Logger) error {
 		if err := required(f, "log", "db", "listen", "worker"); err != nil {
 			return err
@@ -76,13 +75,7 @@ func (s serviceRole) role(f *flag.FlagSet) func(context.Context, *slog.Logger) e
 		if err != nil {
 			return errors.Join(err, service.Close())
 		}
-		err = together(ctx, func(ctx context.Context) error {
-			if *alone {
-				return w.app.Run(ctx)
-			}
-			<-ctx.Done()
-			return nil
-		}, func(ctx context.Context) error {
+		err = together(ctx, w.app.Run, func(ctx context.Context) error {
 			return web.Serve(ctx, *listen, w.api(s.name), web.ReadTimeout, logger)
 		})
 		return errors.Join(err, service.Close())
@@ -175,6 +168,6 @@ var appRetry = service.Retry{Attempts: 30, Most: 2 * time.Second}
 func appConfig(name string, log network, logger *slog.Logger) service.Config {
 	return service.Config{
 		Log: log, Logger: logger, Retry: appRetry, Drain: roleDrain,
-		Instance: name, LeaseTTL: leaseTTL,
+		Leases: log, Instance: name, LeaseTTL: leaseTTL,
 	}
 }

@@ -100,10 +100,17 @@ func (a addresses) logURL() string { return "leat://" + a.grpc + "/" + logName }
 func (s *shop) start(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
-	for _, group := range [][]supervisor.Process{{s.store()}, append(s.allWorkers(), s.archive()), {s.gateway()}} {
-		if err := s.processes.Start(ctx, group...); err != nil {
-			return err
-		}
+	if err := s.processes.Start(ctx, s.store()); err != nil {
+		return err
+	}
+	if err := makeLog(ctx, s.at.logURL()); err != nil {
+		return err
+	}
+	if err := s.processes.Start(ctx, append(s.allWorkers(), s.archive())...); err != nil {
+		return err
+	}
+	if err := s.processes.Start(ctx, s.gateway()); err != nil {
+		return err
 	}
 	s.api, s.archiver = newAPI("http://"+s.at.gateway, s.key), newAPI("http://"+s.at.archive, "")
 	for _, of := range services {
@@ -142,7 +149,6 @@ func (s *shop) allWorkers() []supervisor.Process {
 				Name: name,
 				Args: []string{
 					of.name, "--worker", name, "--log", s.at.logURL(), "--db", filepath.Join(s.dir, of.name+".db"), "--listen", address,
-					fmt.Sprintf("--applications=%t", i == 0),
 				},
 				Ready: answers("http://" + address + "/healthz"),
 			})
