@@ -43,10 +43,6 @@ func (l *Log) Append(ctx context.Context, events []leat.Event, conds ...leat.Con
 	if o.err != nil {
 		return leat.Receipt{}, l.appendFailed(o.err)
 	}
-	if o.receipt.Duplicate && o.lost {
-		o.receipt.Duplicate = !l.known.after(a.place, o.receipt, len(events))
-	}
-	l.known.see(o.receipt.Shard, o.receipt.Last)
 	return o.receipt, nil
 }
 
@@ -90,13 +86,18 @@ type pending struct {
 type outcome struct {
 	receipt leat.Receipt
 	err     error
-	lost    bool // an earlier sending may have been carried out
 }
 
-// answered returns the outcome that a server's answer stands for.
-func (a *pending) answered(r *leatv1.AppendResult) outcome {
+// answered returns the outcome that a server's answer stands for. Answers are
+// given in the order in which they came.
+func (a *pending) answered(r *leatv1.AppendResult, k *known) outcome {
 	if m := r.GetReceipt(); m != nil {
-		return outcome{receipt: wire.Receipt(m), lost: a.lost}
+		receipt := wire.Receipt(m)
+		if receipt.Duplicate && a.lost {
+			receipt.Duplicate = !k.own(a.place, receipt, len(a.message.GetEvents()))
+		}
+		k.record(receipt)
+		return outcome{receipt: receipt}
 	}
 	m := r.GetError()
 	if m == nil {

@@ -11,13 +11,16 @@ import (
 type known struct {
 	mu     sync.Mutex
 	shards []leat.Shard
+
+	// recorded holds where the last Appends of this client begin, each at its
+	// sequence modulo the length.
+	recorded [1024]place
 }
 
-// A place is where a stream's next event was to be recorded, above Head, when an
-// Append began.
+// A place is a sequence in a shard.
 type place struct {
 	shard leat.ShardID
-	head  uint64
+	seq   uint64
 }
 
 // learn takes in shards, parents before children.
@@ -60,7 +63,8 @@ func (k *known) latest() leat.ShardID {
 	return last
 }
 
-// place returns where events under a key will be recorded, as far as is known.
+// place returns the place above which events under a key will be recorded, as
+// far as is known.
 func (k *known) place(key leat.HashKey) place {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -71,17 +75,32 @@ func (k *known) place(key leat.HashKey) place {
 	return place{k.shards[i].ID, k.shards[i].Head}
 }
 
-// after reports whether n events that r says are recorded were recorded, in one
-// Append, after p was taken.
-func (k *known) after(p place, r leat.Receipt, n int) bool {
-	if r.Last-r.First+1 != uint64(n) {
-		return false
-	}
-	if r.Shard == p.shard {
-		return r.First > p.head
+// record takes in where an Append of this client stands.
+func (k *known) record(r leat.Receipt) {
+	k.see(r.Shard, r.Last)
+	if r.Duplicate {
+		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.recorded[r.First%uint64(len(k.recorded))] = place{r.Shard, r.First}
+}
+
+// own reports whether the n events of an Append that was lost, and which r says
+// are recorded, were recorded by it: in one Append, after p was taken, and not
+// by another call of this client that was told so.
+func (k *known) own(p place, r leat.Receipt, n int) bool {
+	if r.Last-r.First+1 != uint64(n) {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.recorded[r.First%uint64(len(k.recorded))] == (place{r.Shard, r.First}) {
+		return false
+	}
+	if r.Shard == p.shard {
+		return r.First > p.seq
+	}
 	return k.find(r.Shard) < 0 // a shard that came later
 }
 

@@ -235,7 +235,7 @@ func (p *pipe) receive(stream leatv1.Log_AppendStreamClient) (progress bool) {
 		for _, r := range m.GetResults() {
 			n := r.GetNumber()
 			if a := p.flight[n]; a != nil {
-				a.outcome <- a.answered(r)
+				a.outcome <- a.answered(r, &p.log.known)
 			}
 			p.bytes -= p.sizes[n]
 			delete(p.flight, n)

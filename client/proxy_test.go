@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -14,6 +15,8 @@ import (
 type proxy struct {
 	address string
 	target  string
+
+	swallow atomic.Bool // what comes down is lost
 
 	mu      sync.Mutex
 	fate    func() fate
@@ -27,7 +30,6 @@ type proxy struct {
 type fate struct {
 	up, down int64         // bytes after which it is cut in each direction; never when negative
 	delay    time.Duration // of each piece that is passed on
-	swallow  bool          // nothing comes down, from the beginning
 }
 
 // kind is the fate of a connection to which nothing happens.
@@ -112,21 +114,30 @@ func (p *proxy) pass(client net.Conn) {
 	f := p.fate()
 	p.mu.Unlock()
 	var both sync.WaitGroup
-	copyAndCut := func(to, from net.Conn, limit int64, swallow bool) {
+	copyAndCut := func(to io.Writer, from net.Conn, limit int64) {
 		defer func() { _, _ = client.Close(), server.Close() }()
-		if swallow {
-			_, _ = io.Copy(io.Discard, from)
-			return
-		}
 		if cut := pump(to, from, limit, f.delay); cut {
 			p.mu.Lock()
 			p.cuts++
 			p.mu.Unlock()
 		}
 	}
-	both.Go(func() { copyAndCut(server, client, f.up, false) })
-	both.Go(func() { copyAndCut(client, server, f.down, f.swallow) })
+	both.Go(func() { copyAndCut(server, client, f.up) })
+	both.Go(func() { copyAndCut(throat{p, client}, server, f.down) })
 	both.Wait()
+}
+
+// A throat passes on what comes down, unless the proxy swallows it.
+type throat struct {
+	proxy  *proxy
+	client io.Writer
+}
+
+func (t throat) Write(b []byte) (int, error) {
+	if t.proxy.swallow.Load() {
+		return len(b), nil
+	}
+	return t.client.Write(b)
 }
 
 // pump passes bytes on until there are no more or limit have passed, and reports
