@@ -47,8 +47,8 @@ type releaseInput struct {
 	Token uint64 `query:"token" required:"true" doc:"The lease's token."`
 }
 
-// lease is the form of a leat.Lease.
-type lease struct {
+// Lease is the form of a leat.Lease.
+type Lease struct {
 	App     string       `json:"app"`
 	Shard   leat.ShardID `json:"shard"`
 	Owner   string       `json:"owner"`
@@ -63,13 +63,13 @@ type member struct {
 }
 
 type leaseOutput struct {
-	Body lease
+	Body Lease
 }
 
 type fleetOutput struct {
 	Body struct {
 		Members []member `json:"members" doc:"The workers that are alive."`
-		Leases  []lease  `json:"leases" doc:"The leases that are held."`
+		Leases  []Lease  `json:"leases" doc:"The leases that are held."`
 	}
 }
 
@@ -143,7 +143,7 @@ func (a *api) lease(ctx context.Context, in *leaseInput) (*leaseOutput, error) {
 	} else {
 		l, err = leases.Renew(ctx, leat.Lease{App: in.App, Shard: shard, Owner: in.Body.Owner, Token: in.Body.Token}, ttl)
 	}
-	return &leaseOutput{lease(l)}, err
+	return &leaseOutput{Lease(l)}, err
 }
 
 func (a *api) release(ctx context.Context, in *releaseInput) (*struct{}, error) {
@@ -156,12 +156,12 @@ func (a *api) release(ctx context.Context, in *releaseInput) (*struct{}, error) 
 
 func fleetOf(f leat.Fleet) *fleetOutput {
 	out := &fleetOutput{}
-	out.Body.Members, out.Body.Leases = []member{}, []lease{}
+	out.Body.Members, out.Body.Leases = []member{}, []Lease{}
 	for _, m := range f.Members {
 		out.Body.Members = append(out.Body.Members, member(m))
 	}
 	for _, l := range f.Leases {
-		out.Body.Leases = append(out.Body.Leases, lease(l))
+		out.Body.Leases = append(out.Body.Leases, Lease(l))
 	}
 	return out
 }

@@ -233,6 +233,9 @@ func (r *remote) call(ctx context.Context, method, path string, query url.Values
 		}
 		return errorOf(p)
 	}
+	if out == nil {
+		return nil
+	}
 	return json.NewDecoder(resp.Body).Decode(out)
 }
 
@@ -253,12 +256,14 @@ func errorOf(p door.Problem) error {
 		return &leat.PartialError{Known: p.Known, Total: p.Total}
 	case "trimmed":
 		return &leat.TrimmedError{Shard: p.Shard, Stream: p.Stream, Oldest: p.Oldest}
+	case "held":
+		return &leat.HeldError{Lease: leat.Lease(*p.Lease)}
 	case "diverged":
 		return &leat.DivergedError{Reason: p.Detail}
 	}
 	for _, err := range []error{
 		leat.ErrUncertain, leat.ErrCrossKey, leat.ErrFull, leat.ErrNotFound, leat.ErrDenied,
-		leat.ErrUnsupported, leat.ErrClosed, leat.ErrCorrupt, leat.ErrFenced, leat.ErrHeld,
+		leat.ErrUnsupported, leat.ErrClosed, leat.ErrCorrupt, leat.ErrFenced,
 	} {
 		if leat.Code(err) == p.Code {
 			return fmt.Errorf("%w (%s)", err, p.Detail)

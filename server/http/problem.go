@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -37,8 +36,7 @@ type Problem struct {
 	Total   int          `json:"total,omitempty" doc:"With partial: the number of events in the append."`
 	Shard   leat.ShardID `json:"shard,omitempty" doc:"The shard that is concerned."`
 	Oldest  uint64       `json:"oldest,omitempty" doc:"With trimmed: the first sequence or version that is kept."`
-	Owner   string       `json:"owner,omitempty" doc:"With held: who holds the lease."`
-	Expires time.Time    `json:"expires,omitzero" doc:"With held: until when."`
+	Lease   *Lease       `json:"lease,omitempty" doc:"With held: the lease that another owner holds."`
 }
 
 // A Flaw is one thing that is wrong with a request.
@@ -120,7 +118,8 @@ func (p *Problem) explain(err error) {
 	case errors.As(err, &trimmed):
 		p.Stream, p.Shard, p.Oldest = trimmed.Stream, trimmed.Shard, trimmed.Oldest
 	case errors.As(err, &held):
-		p.Owner, p.Expires = held.Lease.Owner, held.Lease.Expires
+		l := Lease(held.Lease)
+		p.Lease = &l
 	}
 }
 
@@ -147,10 +146,10 @@ func writeProblem(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(p) // a client that is gone needs no answer
 }
 
-// huma asks these variables, which are one for the whole program: how lists are
-// described, and the answer to what its own checks refuse.
+// huma asks these variables, which are one for the whole program: whether lists
+// may be null and names have another case, and the answer to what it refuses.
 func init() {
-	huma.DefaultArrayNullable = false
+	huma.DefaultArrayNullable, huma.ValidateStrictCasing = false, true
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
 		return refused(status, msg, errs)
 	}
