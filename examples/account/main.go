@@ -1,5 +1,6 @@
-// Command account is the smallest service: one aggregate, one read model, one
-// process. The README shows it; a test holds the two together.
+// Command account is the smallest service: one aggregate, one read model, two
+// commands and a query. The README shows parts of it, and
+// docs/your-first-service.md builds it step by step.
 package main
 
 import (
@@ -8,132 +9,96 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
+	"strconv"
+	"time"
 
 	"github.com/leathq/leat"
-	"github.com/leathq/leat/engine"
+	"github.com/leathq/leat/client"
 	"github.com/leathq/leat/service"
-	"github.com/leathq/leat/sqlite"
 )
 
-type Event interface{ event() }
-
-type Deposited struct{ Pence int }
-type Withdrawn struct{ Pence int }
-
-func (Deposited) event() {}
-func (Withdrawn) event() {}
-
-var types = service.NewTypes[Event](
-	service.TypeOf[Deposited]("Deposited"),
-	service.TypeOf[Withdrawn]("Withdrawn"),
-)
-
-type Account struct{ Pence int }
-
-var accounts = service.Aggregate[Account, Event]{
-	Category: "account", Types: types,
-	Evolve: func(a Account, e Event) Account {
-		switch e := e.(type) {
-		case Deposited:
-			a.Pence += e.Pence
-		case Withdrawn:
-			a.Pence -= e.Pence
-		}
-		return a
-	},
-}
-
-func Deposit(pence int) func(Account) ([]Event, error) {
-	return func(Account) ([]Event, error) { return []Event{Deposited{pence}}, nil }
-}
-
-func Withdraw(pence int) func(Account) ([]Event, error) {
-	return func(a Account) ([]Event, error) {
-		if a.Pence < pence {
-			return nil, fmt.Errorf("%d pence are not enough to withdraw %d", a.Pence, pence)
-		}
-		return []Event{Withdrawn{pence}}, nil
+func main() {
+	url := flag.String("log", "leat://127.0.0.1:7070/bank", "the log")
+	path := flag.String("db", "account.db", "the service's own database")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: account [flags] deposit NAME PENCE | withdraw NAME PENCE | balance NAME")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	if err := run(context.Background(), os.Stdout, *url, *path, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "account:", err)
+		os.Exit(1)
 	}
 }
 
-// balances writes each account's balance into the service's own database.
-func balances(db *sql.DB) service.Runner {
-	return service.Projection[*sql.Tx]{
-		Name: "balances/v1", Into: sqlite.ReadModel(db),
-		Filter: leat.Filter{Categories: []string{"account"}},
-		Apply: service.Apply(types, func(ctx context.Context, tx *sql.Tx, e Event, r leat.Recorded) error {
-			pence := 0
-			switch e := e.(type) {
-			case Deposited:
-				pence = e.Pence
-			case Withdrawn:
-				pence = -e.Pence
-			}
-			_, err := sqlite.Exec(ctx, tx, `insert into balance values (?, ?)
-				on conflict do update set pence = pence + excluded.pence`, r.Stream, pence)
-			return err
-		}),
+func run(ctx context.Context, out io.Writer, url, path string, args []string) error {
+	command, name, err := parse(args)
+	if err != nil {
+		return err
 	}
-}
-
-func run(ctx context.Context, dir string) error {
-	log, err := engine.Open(filepath.Join(dir, "log"), engine.Options{})
-	if errors.Is(err, leat.ErrNotFound) {
-		log, err = engine.Create(filepath.Join(dir, "log"), leat.Config{}, engine.Options{})
-	}
+	log, err := client.Dial(ctx, url, client.Options{})
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	db, err := sqlite.Open(filepath.Join(dir, "account.db"))
+	db, err := openBalances(ctx, path)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(ctx, "create table if not exists balance (account text primary key, pence integer)"); err != nil {
-		return err
-	}
-	app, err := service.NewApp(service.Config{Log: log}, balances(db))
+
+	app, err := service.NewApp(service.Config{Log: log, Leases: log, LeaseTTL: time.Second}, balances(db))
 	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- app.Run(ctx) }()
-	err = trade(ctx, log, app, db)
-	stop()
+	err = carryOut(ctx, out, log, app, db, command, name)
+	stop() // the app drains
 	return errors.Join(err, <-ended)
 }
 
-func trade(ctx context.Context, log leat.Log, app *service.App, db *sql.DB) error {
-	// The command's ID makes it safe to send again: it is carried out once.
-	if _, err := accounts.Do(ctx, log, "anna", Deposit(500), service.CommandID("transfer-1")); err != nil {
-		return err
+type decision func(Account) ([]Event, error)
+
+// parse reads a command line. The decision is nil for a query.
+func parse(args []string) (decide decision, name string, err error) {
+	usage := errors.New("say deposit NAME PENCE, withdraw NAME PENCE, or balance NAME")
+	if len(args) == 2 && args[0] == "balance" {
+		return nil, args[1], nil
 	}
-	r, err := accounts.Do(ctx, log, "anna", Withdraw(20))
+	if len(args) != 3 {
+		return nil, "", usage
+	}
+	pence, err := strconv.Atoi(args[2])
+	if err != nil || pence < 1 || pence > 1_000_000_00 {
+		return nil, "", fmt.Errorf("PENCE must be 1 to 100,000,000, got %q", args[2])
+	}
+	switch args[0] {
+	case "deposit":
+		return Deposit(pence), args[1], nil
+	case "withdraw":
+		return Withdraw(pence), args[1], nil
+	}
+	return nil, "", usage
+}
+
+func carryOut(ctx context.Context, out io.Writer, log leat.Log, app *service.App, db *sql.DB, decide decision, name string) error {
+	if decide != nil {
+		r, err := accounts.Do(ctx, log, name, decide)
+		if err != nil {
+			return err
+		}
+		if err := app.WaitFor(ctx, r.Receipt); err != nil { // read your own write
+			return err
+		}
+	}
+	pence, err := balance(ctx, db, name)
 	if err != nil {
 		return err
 	}
-	if err := app.WaitFor(ctx, r.Receipt); err != nil { // read your own write
-		return err
-	}
-	var pence int
-	err = db.QueryRowContext(ctx, "select pence from balance where account = 'account-anna'").Scan(&pence)
-	fmt.Println("anna has", pence, "pence")
+	_, err = fmt.Fprintf(out, "%s has %d pence\n", name, pence)
 	return err
-}
-
-func main() {
-	dir := flag.String("data", "account-data", "where the log and the service's database are")
-	flag.Parse()
-	if err := os.MkdirAll(*dir, 0o755); err != nil {
-		fmt.Fprintln(os.Stderr, "account:", err)
-		os.Exit(1)
-	}
-	if err := run(context.Background(), *dir); err != nil {
-		fmt.Fprintln(os.Stderr, "account:", err)
-		os.Exit(1)
-	}
 }

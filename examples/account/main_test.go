@@ -1,50 +1,90 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/leathq/leat/engine"
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/server"
+	"github.com/leathq/leat/server/local"
 )
 
-func TestRun(t *testing.T) {
-	dir := t.TempDir()
-	for range 2 { // the second continues what the first left
-		if err := run(t.Context(), dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	log, err := engine.Open(dir+"/log", engine.Options{})
+// serve runs a server with the log "bank" and returns the log's URL.
+func serve(t *testing.T) string {
+	t.Helper()
+	s, err := server.New(server.Config{Dir: t.TempDir(), Engine: local.Engine{}, GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
-	anna, err := accounts.Load(t.Context(), log, "anna")
-	if err != nil || anna.State.Pence != 460 || anna.Version != 3 {
-		t.Errorf("after one deposit of 500 and two withdrawals of 20, anna has %+v, %v", anna, err)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	url := "leat://" + s.GRPC().String() + "/bank"
+	if _, err := client.Create(t.Context(), url, leat.Config{}, client.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+func TestRun(t *testing.T) {
+	url, db := serve(t), filepath.Join(t.TempDir(), "account.db")
+	for _, c := range []struct{ command, out, err string }{
+		{"balance anna", "anna has 0 pence\n", ""},
+		{"deposit anna 500", "anna has 500 pence\n", ""},
+		{"withdraw anna 20", "anna has 480 pence\n", ""},
+		{"withdraw anna 481", "", "not enough in the account: 480 of 481 pence"},
+		{"deposit bert -1", "", `PENCE must be 1 to 100,000,000, got "-1"`},
+		{"deposit bert", "", "say deposit NAME PENCE"},
+		{"balance anna", "anna has 480 pence\n", ""},
+	} {
+		var out bytes.Buffer
+		err := run(t.Context(), &out, url, db, strings.Fields(c.command))
+		if out.String() != c.out || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("account %s: said %q, %v; want %q, %q", c.command, out.String(), err, c.out, c.err)
+		}
 	}
 }
 
-// What the README shows is this program.
-func TestREADME(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// What the README and the guide show is this program.
+func TestPages(t *testing.T) {
+	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := os.ReadFile("main.go")
-	if err != nil {
-		t.Fatal(err)
+	var program strings.Builder
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		program.Write(text)
 	}
-	blocks := strings.Split(string(readme), "```go\n")[1:]
-	if len(blocks) == 0 {
-		t.Error("the README shows no Go code")
-	}
-	for _, b := range blocks {
-		code, _, _ := strings.Cut(b, "```")
-		for _, part := range strings.Split(code, "\n\n") {
-			if !strings.Contains(string(program), strings.Trim(part, "\n")) {
-				t.Errorf("the README shows code that is not in main.go:\n%s", part)
+	for _, page := range []string{"../../README.md", "../../docs/your-first-service.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+		if len(blocks) == 0 {
+			t.Errorf("%s shows no Go code", page)
+		}
+		for _, b := range blocks {
+			for _, part := range strings.Split(b[1], "\n\n") {
+				if !strings.Contains(program.String(), strings.Trim(part, "\n")) {
+					t.Errorf("%s shows code that is not in the program:\n%s", page, part)
+				}
 			}
 		}
 	}
