@@ -28,14 +28,14 @@ func seed(t testing.TB) uint64 {
 // lost is sent again.
 func TestLogOverBadNetwork(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed(t), 1))
-	cuts := 0
+	var cuts int64
 	leattest.TestLog(t, func(t testing.TB, s leattest.Setup) leattest.Instance {
 		log, err := leattest.New(s.Config, s.Clock)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := newProxy(t, serve(t, log, nil).address, cruel(r.Uint64()))
-		t.Cleanup(func() { cuts += p.cuts })
+		t.Cleanup(func() { cuts += p.cuts.Load() })
 		return leattest.Instance{Log: dial(t, p.url(), client.Options{Wait: true})}
 	})
 	t.Logf("%d connections were cut", cuts)

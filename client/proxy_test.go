@@ -23,7 +23,7 @@ type proxy struct {
 	conns   map[net.Conn]bool
 	closed  bool
 	pumping sync.WaitGroup
-	cuts    int
+	cuts    atomic.Int64
 }
 
 // A fate is what happens to one connection.
@@ -117,9 +117,7 @@ func (p *proxy) pass(client net.Conn) {
 	copyAndCut := func(to io.Writer, from net.Conn, limit int64) {
 		defer func() { _, _ = client.Close(), server.Close() }()
 		if cut := pump(to, from, limit, f.delay); cut {
-			p.mu.Lock()
-			p.cuts++
-			p.mu.Unlock()
+			p.cuts.Add(1)
 		}
 	}
 	both.Go(func() { copyAndCut(server, client, f.up) })
