@@ -116,7 +116,9 @@ func (Kind) EnumDescriptor() ([]byte, []int) {
 
 // Error is the detail of every gRPC status that the log itself, and not the
 // transport, answers with. Clients decide by kinds and never by message, which
-// is for people.
+// is for people. As a detail of a status it may be cut: long texts end in "…",
+// and Partial.known may leave out the end of its list. In an AppendResult only
+// texts are cut.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All that the error is, in the order of Kind. A client that knows none of

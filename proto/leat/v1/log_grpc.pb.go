@@ -40,7 +40,8 @@ const (
 //
 // Log reads and writes one log. Every request names it; a name that the server
 // does not have is NOT_FOUND. Every failure is a gRPC status with an Error among
-// its details (errors.proto), but for those of the transport.
+// its details (errors.proto); one without is of the transport, or of a server
+// that stops or sheds load, and may pass.
 type LogClient interface {
 	// Info tells what identifies the log and what it takes.
 	Info(ctx context.Context, in *InfoRequest, opts ...grpc.CallOption) (*InfoResponse, error)
@@ -206,7 +207,8 @@ func (c *logClient) Import(ctx context.Context, in *ImportRequest, opts ...grpc.
 //
 // Log reads and writes one log. Every request names it; a name that the server
 // does not have is NOT_FOUND. Every failure is a gRPC status with an Error among
-// its details (errors.proto), but for those of the transport.
+// its details (errors.proto); one without is of the transport, or of a server
+// that stops or sheds load, and may pass.
 type LogServer interface {
 	// Info tells what identifies the log and what it takes.
 	Info(context.Context, *InfoRequest) (*InfoResponse, error)
