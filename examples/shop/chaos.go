@@ -9,8 +9,12 @@ import (
 )
 
 // How chaos strikes: about once a second; one in five processes is not killed
-// but paused, for longer than a lease lives.
+// but paused, for longer than a lease lives. It ends after a hundred strikes,
+// because a worker that was started again has to read its articles' histories
+// before it is up to speed: of the real file's, more than can be read between
+// two strikes.
 const (
+	mostStrikes = 100
 	strikeLeast = 500 * time.Millisecond
 	strikeMost  = 1500 * time.Millisecond
 	pausedOne   = 5
@@ -46,8 +50,9 @@ func (c *chaos) during(ctx context.Context, work func() error) error {
 func (c *chaos) strike(ctx context.Context, paused *sync.WaitGroup) {
 	rng := rand.New(rand.NewPCG(c.seed, 0))
 	names := c.shop.processes.Names()
-	for wait(ctx, between(rng, strikeLeast, strikeMost)) == nil {
+	for strikes := 0; strikes < mostStrikes && wait(ctx, between(rng, strikeLeast, strikeMost)) == nil; {
 		name, pause, long := names[rng.IntN(len(names))], rng.IntN(pausedOne) == 0, between(rng, pauseLeast, pauseMost)
+		strikes++
 		switch {
 		case pause && c.shop.processes.Pause(name):
 			c.count(c.pauses, name)

@@ -95,7 +95,7 @@ func parse(args []string) (options, *flag.FlagSet, error) {
 	f.Uint64Var(&o.seed, "seed", 1, "`SEED` of made-up orders: the same seed makes the same orders")
 	f.IntVar(&o.count, "count", 2000, "`HOW MANY` orders to make up")
 	f.StringVar(&o.data, "data", "", "keep log, archive and databases in `DIR` and go on from what is there; without it\nthey are in a temporary directory that is removed at the end")
-	f.BoolVar(&o.chaos, "chaos", false, "kill or pause a random process about each second while orders are handled")
+	f.BoolVar(&o.chaos, "chaos", false, "kill or pause a random process about each second while orders are handled,\na hundred times at most")
 	f.Uint64Var(&o.chaosSeed, "chaos-seed", rand.Uint64(), "`SEED` of --chaos: which processes, and when")
 	f.StringVar(&o.cpuprofile, "cpuprofile", "", "write a CPU profile for go tool pprof to `FILE`")
 	if err := f.Parse(args); err != nil {

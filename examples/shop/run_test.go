@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/leathq/leat/examples/shop/orders"
 	"github.com/leathq/leat/sqlite"
 	"go.uber.org/goleak"
 )
@@ -124,9 +127,19 @@ func TestKilledAnywhere(t *testing.T) {
 }
 
 // command runs the shop in a process of its own.
-func command(args ...string) *exec.Cmd {
-	c := exec.Command(os.Args[0], args...)
-	return c
+func command(args ...string) *exec.Cmd { return exec.Command(os.Args[0], args...) }
+
+// TestChaos kills and pauses processes of the shop while it trades.
+func TestChaos(t *testing.T) {
+	status, out, told := shopTest("--once", "--chaos", "--seed", "9", "--count", "600")
+	if status != 0 || !strings.Contains(out, "processes killed") {
+		t.Errorf("exit status %d, want 0 and how many were killed\n%s%s", status, told, out)
+	}
+	for line := range strings.Lines(told + out) {
+		if strings.Contains(line, "chaos") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
 }
 
 func TestInterruptedDrains(t *testing.T) {
@@ -134,12 +147,74 @@ func TestInterruptedDrains(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	o := options{once: true, data: data, seed: 5, count: 300, given: map[string]bool{"count": true, "seed": true}}
 	told := interruptAt("driving", cancel)
-	if ok, err := run(ctx, o, told, told); ok || err == nil {
-		t.Errorf("an interrupted run says %t, %v, want an error", ok, err)
+	if ok, err := run(ctx, o, told, told); ok || err == nil || strings.Contains(err.Error(), "killed") {
+		t.Errorf("an interrupted run says %t, %v, want an error, and that no process had to be killed", ok, err)
 	}
 	var out strings.Builder
 	if ok, err := run(t.Context(), o, &out, &out); !ok || err != nil {
 		t.Errorf("the run after it says %t, %v\n%s", ok, err, out.String())
+	}
+}
+
+// TestDrainLosesNothing closes the shop while orders come in, and expects every
+// order that was acknowledged to be there when it opens again.
+func TestDrainLosesNothing(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	s, err := openShop(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.api.command(ctx, "/inventory/articles", "", articleCommand{SKU: "85123A", Kind: "goods"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	placing, stop := context.WithCancel(ctx)
+	acknowledged := make(chan string)
+	var placers sync.WaitGroup
+	for i := range 8 {
+		placers.Go(func() {
+			for n := 0; ; n++ {
+				o := orderCommand{Order: fmt.Sprintf("%d-%d", i, n), Country: "France", Lines: []lineCommand{{SKU: "85123A", Units: 1, Price: 100}}}
+				if s.api.command(placing, "/orders", "", o) != nil {
+					return
+				}
+				acknowledged <- o.Order
+			}
+		})
+	}
+	var numbers []string
+	enough, collected := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(collected)
+		for n := range acknowledged {
+			if numbers = append(numbers, n); len(numbers) == 200 {
+				close(enough)
+			}
+		}
+	}()
+	<-enough
+	if err := s.Close(); err != nil { // while they go on placing
+		t.Errorf("close: %v", err)
+	}
+	stop()
+	placers.Wait()
+	close(acknowledged)
+	<-collected
+
+	if s, err = openShop(ctx, dir); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range numbers {
+		var v orders.View
+		if err := s.api.get(ctx, "/orders/"+n, &v); err != nil || v.Status != orders.StatusConfirmed {
+			t.Errorf("order %s was acknowledged and is %q, %v; want it confirmed", n, v.Status, err)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 	firstPause  = 50 * time.Millisecond
 	longestWait = time.Second
 	shortLife   = 2 * time.Second
-	shortLives  = 20
+	shortLives  = 10
 )
 
 // A child is a process that is kept going.
