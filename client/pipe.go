@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/leathq/leat"
 	leatv1 "github.com/leathq/leat/proto/leat/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Bounds of what is sent ahead of its acknowledgement.
@@ -168,7 +171,7 @@ func (p *pipe) stream(ctx context.Context) (progress bool, _ error) {
 			break // receive learns why
 		}
 	}
-	receiving.Wait() // ends when the stream does, or the connection is closed
+	receiving.Wait() // ends with the stream, which ends with the connection at the latest
 	p.mu.Lock()
 	err = p.broken
 	p.requeue()
@@ -233,6 +236,10 @@ func (p *pipe) receive(stream leatv1.Log_AppendStreamClient) (progress bool) {
 			p.window = int(w)
 		}
 		for _, r := range m.GetResults() {
+			if stopping(r) {
+				p.broken = status.Error(codes.Unavailable, r.GetError().GetMessage())
+				continue // stays in flight, and is sent again
+			}
 			n := r.GetNumber()
 			if a := p.flight[n]; a != nil {
 				a.outcome <- a.answered(r, &p.log.known)
@@ -242,9 +249,19 @@ func (p *pipe) receive(stream leatv1.Log_AppendStreamClient) (progress bool) {
 			delete(p.sizes, n)
 			progress = true
 		}
+		broken := p.broken != nil
 		p.wake.Broadcast()
 		p.mu.Unlock()
+		if broken {
+			return progress
+		}
 	}
+}
+
+// stopping reports whether an answer says that the log was closed, by a server
+// that stops: another will answer, or the same when it is back.
+func stopping(r *leatv1.AppendResult) bool {
+	return slices.Contains(r.GetError().GetKinds(), leatv1.Kind_KIND_CLOSED)
 }
 
 // requeue puts what was sent and not answered before all that waits. The caller

@@ -11,18 +11,31 @@ import (
 func FromEvents(events []leat.Event) []*leatv1.Event {
 	out := make([]*leatv1.Event, len(events))
 	for i := range events {
-		out[i] = fromEvent(&events[i])
+		m := new(eventMessage)
+		m.fill(&events[i])
+		out[i] = &m.event
 	}
 	return out
 }
 
-func fromEvent(e *leat.Event) *leatv1.Event {
-	m := &leatv1.Event{
-		Id: e.ID, Stream: e.Stream, Type: e.Type, Source: e.Source, ContentType: e.ContentType, Data: e.Data,
+// The parts of a message that every event has, allocated at once.
+type (
+	eventMessage struct {
+		event leatv1.Event
+		time  int64
 	}
+	recordedMessage struct {
+		eventMessage
+		recorded leatv1.Recorded
+	}
+)
+
+func (em *eventMessage) fill(e *leat.Event) {
+	m := &em.event
+	m.Id, m.Stream, m.Type, m.Source, m.ContentType, m.Data = e.ID, e.Stream, e.Type, e.Source, e.ContentType, e.Data
 	if !e.Time.IsZero() {
-		ns := e.Time.UnixNano()
-		m.Time = &ns
+		em.time = e.Time.UnixNano()
+		m.Time = &em.time
 	}
 	if len(e.Meta) > 0 {
 		attrs := make([]leatv1.Attr, len(e.Meta))
@@ -32,7 +45,6 @@ func fromEvent(e *leat.Event) *leatv1.Event {
 			m.Meta[i] = &attrs[i]
 		}
 	}
-	return m
 }
 
 // Events returns the events of messages. It shares their memory.
@@ -64,9 +76,10 @@ func event(m *leatv1.Event) leat.Event {
 // FromRecorded returns the message of r, without its shard if that is known
 // from around it.
 func FromRecorded(r *leat.Recorded, around leat.ShardID) *leatv1.Recorded {
-	m := &leatv1.Recorded{
-		Event: fromEvent(&r.Event), Seq: r.Seq, Commit: r.Commit, Version: r.Version, At: r.At.UnixNano(),
-	}
+	rm := new(recordedMessage)
+	rm.fill(&r.Event)
+	m := &rm.recorded
+	m.Event, m.Seq, m.Commit, m.Version, m.At = &rm.event, r.Seq, r.Commit, r.Version, r.At.UnixNano()
 	if r.Shard != around {
 		m.Shard = string(r.Shard)
 	}
