@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"runtime/pprof"
 	"strings"
 	"syscall"
@@ -53,6 +54,10 @@ type options struct {
 	given map[string]bool // flags that were set
 }
 
+// driverMemory is what the garbage collector of the main process tries to keep
+// within: it holds all orders, and then what all streams and IDs are.
+const driverMemory = 200 << 20
+
 func main() { os.Exit(start(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // start returns the exit status.
@@ -60,6 +65,7 @@ func start(args []string, stdout, stderr io.Writer) int {
 	if status, is := startRole(args, os.Stdin, stderr); is {
 		return status
 	}
+	debug.SetMemoryLimit(driverMemory)
 	o, flags, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

@@ -42,9 +42,9 @@ func roles() []role {
 }
 
 const (
-	// roleMemory is a soft limit: what the garbage collector tries to keep within.
-	// Libraries hold some more outside of Go's heap.
-	roleMemory = 180 << 20
+	// softMemory is what the garbage collector of a process tries to keep within.
+	// The store and the databases hold some more outside of its heap.
+	softMemory = 100 << 20
 	// roleDrain is how long a process has for what is under way when it drains,
 	// so that all together stay within drainAll.
 	roleDrain = 2 * time.Second
@@ -72,7 +72,7 @@ func startRole(args []string, stdin io.Reader, stderr io.Writer) (status int, is
 		fmt.Fprintf(stderr, "shop %s: unexpected argument %q\n", args[0], f.Arg(0))
 		return 2, true
 	}
-	debug.SetMemoryLimit(roleMemory)
+	debug.SetMemoryLimit(softMemory)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)

@@ -58,8 +58,7 @@ func (s *Service) postArticle(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	article := Registered{SKU: in.SKU, Kind: in.Kind, Description: in.Description}
-	if err := s.Register(r.Context(), article, service.CommandID(id)); err != nil {
+	if err := s.Register(r.Context(), Registered(in), service.CommandID(id)); err != nil {
 		return refused(err)
 	}
 	w.Header().Set("Location", "/inventory/"+url.PathEscape(in.SKU))

@@ -2,10 +2,13 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -30,6 +33,16 @@ func TestMain(m *testing.M) {
 	case "stubborn":
 		mark()
 		<-time.After(time.Hour)
+	case "caller":
+		mark()
+		c, err := net.Dial("tcp", os.Args[2])
+		if err != nil {
+			panic(err)
+		}
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		_ = c.Close()
+	case "parent":
+		parent()
 	case "hopeless":
 		fmt.Println("no such address")
 		os.Exit(1)
@@ -40,6 +53,49 @@ func TestMain(m *testing.M) {
 func mark() {
 	if err := os.WriteFile(os.Args[1], []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
 		panic(err)
+	}
+}
+
+// parent supervises one process, a caller, until it is killed.
+func parent() {
+	s, err := New(Config{Program: os.Args[0], Logs: os.Args[1], Patience: time.Minute, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		panic(err)
+	}
+	p := process(os.Args[1], "a", "caller")
+	p.Args = append(p.Args, os.Args[2])
+	if err := s.Start(context.Background(), p); err != nil {
+		panic(err)
+	}
+	<-time.After(time.Hour)
+}
+
+// TestLeavesNoOrphans kills a supervisor and waits until its process has hung up.
+func TestLeavesNoOrphans(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	supervisor := exec.Command(os.Args[0], t.TempDir(), l.Addr().String())
+	supervisor.Env = append(os.Environ(), asChild+"=parent")
+	if err := supervisor.Start(); err != nil {
+		t.Fatal(err)
+	}
+	called, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer called.Close()
+	if err := supervisor.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = supervisor.Wait() // killed
+	if err := called.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := called.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) || n > 0 {
+		t.Errorf("a minute after its supervisor was killed the process still runs (%v)", err)
 	}
 }
 

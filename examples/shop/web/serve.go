@@ -44,6 +44,13 @@ func Serve(ctx context.Context, address string, h http.Handler, readTimeout time
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.Close()
 	}
-	<-ended
+	return errors.Join(err, closed(<-ended))
+}
+
+// closed returns an error other than that a server was closed.
+func closed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
 	return err
 }
