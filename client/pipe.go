@@ -18,7 +18,7 @@ import (
 
 // Bounds of what is sent ahead of its acknowledgement.
 const (
-	messageBytes   = 1 << 20 // of one message, finishing the Append that exceeds them
+	messageBytes   = 1 << 20 // of one message; an Append that is larger rides alone
 	messageAppends = 512     // in one message
 	windowBytes    = 64 << 20
 	firstWindow    = 256 // Appends, until the server tells its window
@@ -126,9 +126,7 @@ func (p *pipe) run() {
 		p.mu.Lock()
 		p.expire(err)
 		p.mu.Unlock()
-		// How long an Append is tried is counted for each; this is only a pause.
-		retrying.first = time.Time{}
-		if retrying.pause(ctx, err) != nil && ctx.Err() != nil {
+		if retrying.rest(ctx) != nil {
 			return
 		}
 	}
@@ -195,8 +193,11 @@ func (p *pipe) next() *leatv1.AppendStreamRequest {
 		return nil
 	}
 	m := &leatv1.AppendStreamRequest{Log: p.log.name}
-	for size := 0; p.ready() && size < messageBytes && len(m.Appends) < messageAppends; {
+	for size := 0; p.ready() && len(m.Appends) < messageAppends; {
 		a := p.queue[0]
+		if size > 0 && size+a.bytes > messageBytes {
+			break
+		}
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
 		p.number++

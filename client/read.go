@@ -26,7 +26,7 @@ func (l *Log) ReadShard(ctx context.Context, shard leat.ShardID, after uint64, o
 		Log: l.name, Shard: valid(shard), After: after, Filter: wire.FromFilter(o.Filter),
 		Limit: uint32(min(max(o.Limit, 0), math.MaxUint32)),
 	}
-	deadline := time.Now().Add(o.Wait)
+	deadline, early := time.Now().Add(o.Wait), l.conn.retrying()
 	for {
 		req.WaitMs = 0
 		if o.Wait > 0 {
@@ -45,6 +45,9 @@ func (l *Log) ReadShard(ctx context.Context, shard leat.ShardID, after uint64, o
 			return b, nil
 		}
 		// A server waits a minute at most, and less when it is stopping.
+		if err := early.rest(ctx); err != nil {
+			return leat.Batch{}, err
+		}
 	}
 }
 
@@ -68,6 +71,7 @@ func (l *Log) readBatch(ctx context.Context, req *leatv1.ReadShardRequest) (leat
 		}
 		if end := m.GetEnd(); end != nil {
 			b.Epoch, b.Next, b.Head, b.Closed = end.GetEpoch(), end.GetNext(), end.GetHead(), end.GetClosed()
+			_, _ = stream.Recv() // the status, so that the call need not be cancelled; the batch is whole either way
 			return b, nil
 		}
 	}
@@ -168,9 +172,10 @@ func checkFilter(f leat.Filter) error {
 
 // checkSize refuses a message that is too large to be sent.
 func checkSize(field string, m proto.Message) error {
-	if n := proto.Size(m); n > maxMessageBytes {
+	const most = maxMessageBytes - 1024 // the rest is for what is around it
+	if n := proto.Size(m); n > most {
 		return &leat.InvalidError{
-			Field: field, Limit: fmt.Sprintf("at most %d bytes together when encoded", maxMessageBytes), Got: fmt.Sprintf("%d bytes", n),
+			Field: field, Limit: fmt.Sprintf("at most %d bytes together when encoded", most), Got: fmt.Sprintf("%d bytes", n),
 		}
 	}
 	return nil

@@ -104,6 +104,11 @@ func (r *retrying) pause(ctx context.Context, err error) error {
 	if now.Sub(r.first) >= r.conn.retry {
 		return err
 	}
+	return r.rest(ctx)
+}
+
+// rest waits, each time longer. It returns the error of ctx, or leat.ErrClosed.
+func (r *retrying) rest(ctx context.Context) error {
 	timer := time.NewTimer(time.Duration((0.5 + rand.Float64()/2) * float64(r.next)))
 	defer timer.Stop()
 	r.next = min(2*r.next, longestPause)

@@ -25,7 +25,15 @@ func (s *logService) Info(ctx context.Context, req *leatv1.InfoRequest) (*leatv1
 	if err != nil {
 		return nil, wire.Status(err)
 	}
-	return &leatv1.InfoResponse{Info: wire.FromInfo(info), Limits: wire.FromLimits(leat.LimitsOf(log))}, nil
+	return &leatv1.InfoResponse{Info: wire.FromInfo(info), Limits: wire.FromLimits(limitsOf(log))}, nil
+}
+
+// limitsOf returns what a log takes that also fits into a message.
+func limitsOf(log leat.Log) leat.Limits {
+	l := leat.LimitsOf(log)
+	l.EventBytes, l.AppendBytes = min(l.EventBytes, maxAppendBytes), min(l.AppendBytes, maxAppendBytes)
+	l.AppendEvents = min(l.AppendEvents, maxAppendEvents)
+	return l
 }
 
 func (s *logService) Shards(ctx context.Context, req *leatv1.ShardsRequest) (*leatv1.ShardsResponse, error) {

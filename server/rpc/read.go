@@ -14,7 +14,7 @@ import (
 
 // batchBytes is what a batch may take: what one read examines, and the append
 // it finishes.
-const batchBytes = leat.MaxReadBytes + 32<<20
+const batchBytes = leat.MaxReadBytes + maxAppendBytes
 
 func (s *logService) ReadShard(req *leatv1.ReadShardRequest, stream leatv1.Log_ReadShardServer) error {
 	ctx := stream.Context()

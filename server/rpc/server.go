@@ -42,7 +42,9 @@ type Options struct {
 
 // Bounds of the door.
 const (
-	maxMessageBytes   = 40 << 20 // an append of 32 MiB, and what encoding adds
+	maxAppendBytes    = 32 << 20 // of an append, counted as leat.Limits does
+	maxAppendEvents   = 10_000
+	maxMessageBytes   = 40 << 20 // such an append, and what encoding adds
 	maxStreams        = 1024     // open on one connection
 	appendWindow      = 1024     // appends at work for one stream
 	pieceBytes        = 1 << 20  // of events in one message of a read
