@@ -45,9 +45,11 @@ const (
 	maxAppendBytes    = 32 << 20 // of an append, counted as leat.Limits does
 	maxAppendEvents   = 10_000
 	maxMessageBytes   = 40 << 20 // such an append, and what encoding adds
-	maxStreams        = 1024     // open on one connection
-	appendWindow      = 1024     // appends at work for one stream
-	pieceBytes        = 1 << 20  // of events in one message of a read
+	maxHeaderBytes    = 64 << 10
+	connectTimeout    = 10 * time.Second // for handshakes
+	maxStreams        = 1024             // open on one connection
+	appendWindow      = 1024             // appends at work for one stream
+	pieceBytes        = 1 << 20          // of events in one message of a read
 	maxWait           = time.Minute
 	defaultBytes      = 256 << 20
 	defaultSend       = 30 * time.Second
@@ -97,6 +99,8 @@ func New(logs Logs, o Options) *Server {
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxSendMsgSize(maxMessageBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.ConnectionTimeout(connectTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveIdle, Timeout: keepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMostOpen, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),

@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +55,19 @@ func (g *gate) Append(ctx context.Context, events []leat.Event, conds ...leat.Co
 	case <-ctx.Done():
 		return leat.Receipt{}, ctx.Err()
 	}
+}
+
+// appending begins an Append, waits until it is at the gate, and returns where
+// its error will come.
+func (g *gate) appending(t testing.TB, l leat.Log) <-chan error {
+	t.Helper()
+	appended := make(chan error, 1)
+	go func() {
+		_, err := l.Append(t.Context(), []leat.Event{event("a-1", "x")})
+		appended <- err
+	}()
+	<-g.entered
+	return appended
 }
 
 func (g *gate) ReadStream(ctx context.Context, stream string, r leat.Range) iter.Seq2[leat.Recorded, error] {
@@ -119,12 +133,7 @@ func TestDrain(t *testing.T) {
 	g := newGate(t)
 	d := openDoor(t, rpc.One("log", g, nil), rpc.Options{})
 	l := d.client(t, client.Options{Retry: -1})
-	appended := make(chan error, 1)
-	go func() {
-		_, err := l.Append(t.Context(), []leat.Event{event("a-1", "x")})
-		appended <- err
-	}()
-	<-g.entered
+	appended := g.appending(t, l)
 	poll, err := d.raw(t).ReadShard(t.Context(), &leatv1.ReadShardRequest{
 		Log: "log", Shard: string(leat.ShardNumber(0)), WaitMs: 60_000,
 	})
@@ -161,12 +170,7 @@ func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	g := newGate(t)
 	d := openDoor(t, rpc.One("log", g, nil), rpc.Options{})
 	l := d.client(t, client.Options{Retry: -1})
-	appended := make(chan error, 1)
-	go func() {
-		_, err := l.Append(t.Context(), []leat.Event{event("a-1", "x")})
-		appended <- err
-	}()
-	<-g.entered
+	appended := g.appending(t, l)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := d.Shutdown(ctx); !errors.Is(err, context.Canceled) {
@@ -248,8 +252,9 @@ func TestImpoliteClients(t *testing.T) {
 	}
 }
 
-// A reader that does not read is cut off, and others are served meanwhile.
-func TestReaderThatDoesNotRead(t *testing.T) {
+// large returns a log with a stream "a-1" of 80 events, 16 MiB together.
+func large(t testing.TB) leat.Log {
+	t.Helper()
 	log, err := leattest.New(leat.Config{}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -261,6 +266,44 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	return log
+}
+
+// Who takes long over each event is cut off, and notices nothing.
+func TestReaderThatTakesLong(t *testing.T) {
+	for name, r := range map[string]leat.Range{
+		"forward":          {},
+		"a part":           {After: 2, Through: 79},
+		"backward":         leat.Range{}.Reverse(),
+		"a part, backward": leat.Range{After: 2, Through: 79}.Reverse(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told safeBuilder
+			log := large(t)
+			d := openDoor(t, rpc.One("log", log, nil), rpc.Options{SendTimeout: 50 * time.Millisecond, Logger: told.logger()})
+			var want, got []uint64
+			for e := range log.ReadStream(t.Context(), "a-1", r) {
+				want = append(want, e.Version)
+			}
+			for e, err := range d.client(t, client.Options{}).ReadStream(t.Context(), "a-1", r) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(got) == 0 {
+					told.await(t, "does not read")
+				}
+				got = append(got, e.Version)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got versions %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// A reader that does not read is cut off, and others are served meanwhile.
+func TestReaderThatDoesNotRead(t *testing.T) {
+	log := large(t)
 	var told safeBuilder
 	d := openDoor(t, rpc.One("log", log, nil), rpc.Options{SendTimeout: 100 * time.Millisecond, ReadBytes: 1, Logger: told.logger()})
 	stream, err := d.raw(t).ReadShard(t.Context(), &leatv1.ReadShardRequest{Log: "log", Shard: string(leat.ShardNumber(0))})
