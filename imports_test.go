@@ -26,3 +26,18 @@ func TestImports(t *testing.T) {
 		}
 	}
 }
+
+// The server knows logs, and never what keeps them: cmd/leat hands it an engine.
+func TestServerKnowsNoEngine(t *testing.T) {
+	for _, dir := range []string{"server", "server/http", "server/rpc", "server/lease", "client", "eventjson"} {
+		p, err := build.ImportDir(dir, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range p.Imports {
+			if slices.Contains([]string{"engine", "archive", "server/local"}, strings.TrimPrefix(path, "github.com/leathq/leat/")) {
+				t.Errorf("%s imports %s", dir, path)
+			}
+		}
+	}
+}
