@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"net/url"
 	"sync/atomic"
-	"time"
 
 	"github.com/leathq/leat/examples/shop/billing"
 	"github.com/leathq/leat/examples/shop/inventory"
@@ -28,61 +27,13 @@ type driver struct {
 	done atomic.Int64
 }
 
-// What the driver sends: the requests of the services' APIs.
-type (
-	articleCommand struct {
-		SKU         string         `json:"sku"`
-		Kind        inventory.Kind `json:"kind"`
-		Description string         `json:"description,omitempty"`
-	}
-	orderCommand struct {
-		Order    string        `json:"order"`
-		Customer string        `json:"customer,omitempty"`
-		Country  string        `json:"country"`
-		Time     time.Time     `json:"time"`
-		Lines    []lineCommand `json:"lines"`
-	}
-	lineCommand struct {
-		SKU   string `json:"sku"`
-		Units int64  `json:"units"`
-		Price int64  `json:"price"`
-	}
-	returnCommand struct {
-		Note    string         `json:"note"`
-		Country string         `json:"country"`
-		Time    time.Time      `json:"time"`
-		Pieces  []orders.Piece `json:"pieces"`
-	}
-	stockCommand struct {
-		SKU    string    `json:"sku"`
-		Note   string    `json:"note"`
-		Row    int       `json:"row"`
-		Units  int64     `json:"units"`
-		Reason string    `json:"reason,omitempty"`
-		Time   time.Time `json:"time"`
-	}
-	goodwillCommand struct {
-		Note     string           `json:"note"`
-		Customer string           `json:"customer,omitempty"`
-		Country  string           `json:"country"`
-		Time     time.Time        `json:"time"`
-		Credits  []billing.Credit `json:"credits"`
-	}
-	balanceCommand struct {
-		Number      string               `json:"number"`
-		Country     string               `json:"country"`
-		Time        time.Time            `json:"time"`
-		Corrections []billing.Correction `json:"corrections"`
-	}
-)
-
 // register enters the articles of the file into inventory's catalogue.
 func (d *driver) register(ctx context.Context, articles []retail.Article) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(driverWorkers)
 	for _, a := range articles {
 		g.Go(func() error {
-			r := articleCommand{SKU: a.SKU, Kind: inventory.KindGoods}
+			r := inventory.Registered{SKU: a.SKU, Kind: inventory.KindGoods}
 			if a.Charge {
 				r.Kind = inventory.KindCharge
 			}
@@ -153,16 +104,16 @@ func (d *driver) step(ctx context.Context, step retail.Step) error {
 }
 
 func (d *driver) order(ctx context.Context, o *retail.Order) error {
-	p := orderCommand{Order: o.Invoice, Customer: o.Customer, Country: o.Country, Time: o.Time, Lines: make([]lineCommand, len(o.Lines))}
+	p := orders.PlaceRequest{Order: o.Invoice, Customer: o.Customer, Country: o.Country, Time: o.Time, Lines: make([]orders.LineRequest, len(o.Lines))}
 	for i, l := range o.Lines {
-		p.Lines[i] = lineCommand{SKU: l.SKU, Units: l.Quantity, Price: l.Price}
+		p.Lines[i] = orders.LineRequest{SKU: l.SKU, Units: l.Quantity, Price: l.Price}
 	}
 	return d.api.command(ctx, "/orders", o.Invoice+"/place", p)
 }
 
 func (d *driver) adjustment(ctx context.Context, a *retail.Adjustment) error {
 	for _, c := range a.Changes {
-		err := d.api.command(ctx, "/inventory/adjustments", fmt.Sprintf("%s/%d/adjust", a.Invoice, c.Ordinal), stockCommand{
+		err := d.api.command(ctx, "/inventory/adjustments", fmt.Sprintf("%s/%d/adjust", a.Invoice, c.Ordinal), inventory.AdjustRequest{
 			SKU: c.SKU, Note: a.Invoice, Row: c.Ordinal, Units: c.Quantity, Reason: c.Reason, Time: a.Time,
 		})
 		if err != nil {
@@ -173,7 +124,7 @@ func (d *driver) adjustment(ctx context.Context, a *retail.Adjustment) error {
 }
 
 func (d *driver) billingAdjustment(ctx context.Context, a *retail.BillingAdjustment) error {
-	b := balanceCommand{Number: a.Invoice, Country: a.Country, Time: a.Time}
+	b := billing.AdjustmentRequest{Number: a.Invoice, Country: a.Country, Time: a.Time}
 	for _, l := range a.Lines {
 		b.Corrections = append(b.Corrections, billing.Correction{SKU: l.SKU, Reason: l.Description, Units: l.Quantity, Price: l.Price})
 	}
@@ -183,7 +134,7 @@ func (d *driver) billingAdjustment(ctx context.Context, a *retail.BillingAdjustm
 // cancellation returns units of every order it concerns, and grants the rest as
 // goodwill.
 func (d *driver) cancellation(ctx context.Context, c *retail.Cancellation) error {
-	grant := goodwillCommand{Note: c.Invoice, Customer: c.Customer, Country: c.Country, Time: c.Time}
+	grant := billing.GoodwillRequest{Note: c.Invoice, Customer: c.Customer, Country: c.Country, Time: c.Time}
 	var concerned []string // orders, as the pieces name them first
 	pieces := make(map[string][]orders.Piece)
 	for _, p := range c.Pieces {
@@ -198,7 +149,7 @@ func (d *driver) cancellation(ctx context.Context, c *retail.Cancellation) error
 			orders.Piece{Line: p.Line, SKU: p.SKU, Units: p.Units, Price: p.Price, Row: p.Ordinal, Part: p.Number})
 	}
 	for _, number := range concerned {
-		back := returnCommand{Note: c.Invoice, Country: c.Country, Time: c.Time, Pieces: pieces[number]}
+		back := orders.ReturnRequest{Note: c.Invoice, Country: c.Country, Time: c.Time, Pieces: pieces[number]}
 		if err := d.api.command(ctx, "/orders/"+url.PathEscape(number)+"/returns", c.Invoice+"/return", back); err != nil {
 			return err
 		}

@@ -31,13 +31,13 @@ func trading(t *testing.T) *shop {
 			t.Error(err)
 		}
 	})
-	if err := s.api.command(ctx, "/inventory/articles", "", articleCommand{SKU: "85123A", Kind: inventory.KindGoods}); err != nil {
+	if err := s.api.command(ctx, "/inventory/articles", "", inventory.Registered{SKU: "85123A", Kind: inventory.KindGoods}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.settle(ctx); err != nil {
 		t.Fatal(err)
 	}
-	placed := orderCommand{Order: "1", Customer: "17850", Country: "France", Lines: []lineCommand{{SKU: "85123A", Units: 5, Price: 100}}}
+	placed := orders.PlaceRequest{Order: "1", Customer: "17850", Country: "France", Lines: []orders.LineRequest{{SKU: "85123A", Units: 5, Price: 100}}}
 	if err := s.api.command(ctx, "/orders", "", placed); err != nil {
 		t.Fatal(err)
 	}

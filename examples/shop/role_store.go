@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"sync"
 
 	"github.com/leathq/leat"
@@ -17,7 +18,8 @@ import (
 )
 
 const (
-	storeCache   = 24 << 20
+	storeMemory  = 72 << 20 // softMemory of the store, which has much outside of Go's heap
+	storeCache   = 16 << 20
 	segmentBytes = 8 << 20 // an archiver keeps about this much of each shard in memory
 )
 
@@ -30,6 +32,7 @@ func storeRole(f *flag.FlagSet) func(context.Context, *slog.Logger) error {
 		if err := required(f, "data", "grpc", "http"); err != nil {
 			return err
 		}
+		debug.SetMemoryLimit(storeMemory)
 		s, err := server.New(server.Config{
 			Dir: *data, GRPC: *grpc, HTTP: *http, Drain: roleDrain, Logger: logger,
 			Engine: local.Engine{Options: engine.Options{CacheBytes: storeCache, Logger: logger}},

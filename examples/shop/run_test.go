@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leathq/leat/examples/shop/inventory"
 	"github.com/leathq/leat/examples/shop/orders"
 	"github.com/leathq/leat/sqlite"
 	"go.uber.org/goleak"
@@ -164,7 +165,7 @@ func TestDrainLosesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.api.command(ctx, "/inventory/articles", "", articleCommand{SKU: "85123A", Kind: "goods"}); err != nil {
+	if err := s.api.command(ctx, "/inventory/articles", "", inventory.Registered{SKU: "85123A", Kind: "goods"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.settle(ctx); err != nil {
@@ -176,7 +177,7 @@ func TestDrainLosesNothing(t *testing.T) {
 	for i := range 8 {
 		placers.Go(func() {
 			for n := 0; ; n++ {
-				o := orderCommand{Order: fmt.Sprintf("%d-%d", i, n), Country: "France", Lines: []lineCommand{{SKU: "85123A", Units: 1, Price: 100}}}
+				o := orders.PlaceRequest{Order: fmt.Sprintf("%d-%d", i, n), Country: "France", Lines: []orders.LineRequest{{SKU: "85123A", Units: 1, Price: 100}}}
 				if s.api.command(placing, "/orders", "", o) != nil {
 					return
 				}

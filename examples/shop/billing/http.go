@@ -9,20 +9,23 @@ import (
 	"github.com/leathq/leat/service"
 )
 
-// What callers send. Prices are in tenths of a penny. Without a time it is when
-// the command is recorded.
+// What callers send has prices in tenths of a penny. Without a time, a command
+// happened when it is recorded.
 type (
-	goodwillRequest struct {
+	// A GoodwillRequest grants goodwill.
+	GoodwillRequest struct {
 		Note     string    `json:"note"`
-		Customer string    `json:"customer"`
+		Customer string    `json:"customer,omitempty"`
 		Country  string    `json:"country"`
-		Time     time.Time `json:"time"`
+		Time     time.Time `json:"time,omitzero"`
 		Credits  []Credit  `json:"credits"`
 	}
-	adjustmentRequest struct {
+
+	// An AdjustmentRequest adjusts a balance.
+	AdjustmentRequest struct {
 		Number      string       `json:"number"`
 		Country     string       `json:"country"`
-		Time        time.Time    `json:"time"`
+		Time        time.Time    `json:"time,omitzero"`
 		Corrections []Correction `json:"corrections"`
 	}
 )
@@ -51,7 +54,7 @@ func (s *Service) Routes(m *web.Mux) {
 }
 
 func (s *Service) postGoodwill(w http.ResponseWriter, r *http.Request) error {
-	var in goodwillRequest
+	var in GoodwillRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
@@ -67,7 +70,7 @@ func (s *Service) postGoodwill(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Service) postAdjustment(w http.ResponseWriter, r *http.Request) error {
-	var in adjustmentRequest
+	var in AdjustmentRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}

@@ -11,22 +11,17 @@ import (
 	"github.com/leathq/leat/service"
 )
 
-// What callers send. Without a time it is when the command is recorded.
-type (
-	articleRequest struct {
-		SKU         string `json:"sku"`
-		Kind        Kind   `json:"kind"`
-		Description string `json:"description"`
-	}
-	adjustRequest struct {
-		SKU    string    `json:"sku"`
-		Note   string    `json:"note"`
-		Row    int       `json:"row"`
-		Units  int64     `json:"units"`
-		Reason string    `json:"reason"`
-		Time   time.Time `json:"time"`
-	}
-)
+// An AdjustRequest is what callers send to adjust the stock of an article; to
+// register one they send a Registered. Without a time, it happened when it is
+// recorded.
+type AdjustRequest struct {
+	SKU    string    `json:"sku"`
+	Note   string    `json:"note"`
+	Row    int       `json:"row"`
+	Units  int64     `json:"units"`
+	Reason string    `json:"reason,omitempty"`
+	Time   time.Time `json:"time,omitzero"`
+}
 
 // Accepted answers a command that is recorded, now or before.
 type Accepted struct {
@@ -50,7 +45,7 @@ func (s *Service) Routes(m *web.Mux) {
 }
 
 func (s *Service) postArticle(w http.ResponseWriter, r *http.Request) error {
-	var in articleRequest
+	var in Registered
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
@@ -58,7 +53,7 @@ func (s *Service) postArticle(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Register(r.Context(), Registered(in), service.CommandID(id)); err != nil {
+	if err := s.Register(r.Context(), in, service.CommandID(id)); err != nil {
 		return refused(err)
 	}
 	w.Header().Set("Location", "/inventory/"+url.PathEscape(in.SKU))
@@ -66,7 +61,7 @@ func (s *Service) postArticle(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Service) postAdjustment(w http.ResponseWriter, r *http.Request) error {
-	var in adjustRequest
+	var in AdjustRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}

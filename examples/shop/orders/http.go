@@ -10,25 +10,30 @@ import (
 	"github.com/leathq/leat/service"
 )
 
-// What callers send. Prices are in tenths of a penny. Without a time it is when
-// the command is recorded.
+// What callers send has prices in tenths of a penny. Without a time, a command
+// happened when it is recorded.
 type (
-	placeRequest struct {
+	// A PlaceRequest places an order.
+	PlaceRequest struct {
 		Order    string        `json:"order"`
-		Customer string        `json:"customer"`
+		Customer string        `json:"customer,omitempty"`
 		Country  string        `json:"country"`
-		Time     time.Time     `json:"time"`
-		Lines    []lineRequest `json:"lines"`
+		Time     time.Time     `json:"time,omitzero"`
+		Lines    []LineRequest `json:"lines"`
 	}
-	lineRequest struct {
+
+	// A LineRequest is one line of an order.
+	LineRequest struct {
 		SKU   string `json:"sku"`
 		Units int64  `json:"units"`
 		Price int64  `json:"price"`
 	}
-	returnRequest struct {
+
+	// A ReturnRequest returns units of an order.
+	ReturnRequest struct {
 		Note    string    `json:"note"`
 		Country string    `json:"country"`
-		Time    time.Time `json:"time"`
+		Time    time.Time `json:"time,omitzero"`
 		Pieces  []Piece   `json:"pieces"`
 	}
 )
@@ -61,7 +66,7 @@ func (s *Service) Routes(m *web.Mux) {
 }
 
 func (s *Service) postOrder(w http.ResponseWriter, r *http.Request) error {
-	var in placeRequest
+	var in PlaceRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
@@ -81,7 +86,7 @@ func (s *Service) postOrder(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Service) postReturn(w http.ResponseWriter, r *http.Request) error {
-	var in returnRequest
+	var in ReturnRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
