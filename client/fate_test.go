@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/leathq/leat"
 	"github.com/leathq/leat/client"
 	"github.com/leathq/leat/leattest"
 )
@@ -25,14 +26,18 @@ func seed(t testing.TB) uint64 {
 }
 
 // The promises hold when connections are cut, delayed and truncated: what is
-// lost is sent again.
+// lost is sent again. Half of the logs are the reference, half are engines.
 func TestLogOverBadNetwork(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed(t), 1))
 	var cuts int64
 	leattest.TestLog(t, func(t testing.TB, s leattest.Setup) leattest.Instance {
-		log, err := leattest.New(s.Config, s.Clock)
-		if err != nil {
+		var log leat.Log
+		if r.IntN(2) == 0 {
+			log = create(t, s)
+		} else if l, err := leattest.New(s.Config, s.Clock); err != nil {
 			t.Fatal(err)
+		} else {
+			log = l
 		}
 		p := newProxy(t, serve(t, log, nil).address, cruel(r.Uint64()))
 		t.Cleanup(func() { cuts += p.cuts.Load() })
