@@ -49,6 +49,20 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkAppendOne appends one event after the other.
+func BenchmarkAppendOne(b *testing.B) {
+	log := create(b, leattest.Setup{})
+	for name, l := range map[string]leat.Log{"in process": log, "client": dial(b, serve(b, log, nil).url, client.Options{})} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := l.Append(b.Context(), []leat.Event{event("s-1", leat.NewID())}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // appendFromMany appends b.N times size events from 256 callers.
 func appendFromMany(b *testing.B, size int, appendEvents func([]leat.Event) error) {
 	b.Helper()
