@@ -84,7 +84,10 @@ func testCauses(t *testing.T, s *shop) {
 		t.Errorf("the order's events are %+v, want them to begin with 1/place and to be correlated with it", order.Events)
 	}
 	if len(invoice.Events) != 2 || invoice.Events[0].CausedBy != cause {
-		t.Errorf("the invoice's events are %+v, want two that %s caused", invoice.Events, cause)
+		t.Fatalf("the invoice's events are %+v, want two that %s caused", invoice.Events, cause)
+	}
+	if last := order.Events[1].CausedBy; last != invoice.Events[0].ID && last != article.Last.Event {
+		t.Errorf("the confirmation was caused by %q, want the invoice or the reservation, what came last", last)
 	}
 	if article.Last.Type != "StockReserved" || article.Last.Correlation != cause {
 		t.Errorf("the article's last change is %+v, want a reservation correlated with %s", article.Last, cause)

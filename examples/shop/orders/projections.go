@@ -134,15 +134,17 @@ func applyFulfilment(ctx context.Context, tx *sql.Tx, e foreign, r leat.Recorded
 	switch e := e.(type) {
 	case Placed:
 		_, err = sqlite.Exec(ctx, tx,
-			`insert into fulfilment (number, wanted, placed, correlation) values (?, ?, ?, ?)
-			on conflict do update set wanted = excluded.wanted, placed = excluded.placed, correlation = excluded.correlation`,
-			e.Order, e.goods(), r.Time.UnixMicro(), trace.Correlation(r))
+			`insert into fulfilment (number, last, wanted, placed, correlation) values (?, ?, ?, ?, ?)
+			on conflict do update set last = excluded.last, wanted = excluded.wanted, placed = excluded.placed, correlation = excluded.correlation`,
+			e.Order, r.ID, e.goods(), r.Time.UnixMicro(), trace.Correlation(r))
 	case stockReserved:
 		_, err = sqlite.Exec(ctx, tx,
-			`insert into fulfilment (number, reserved) values (?, 1) on conflict do update set reserved = reserved + 1`, e.Order)
+			`insert into fulfilment (number, last, reserved) values (?, ?, 1)
+			on conflict do update set last = excluded.last, reserved = reserved + 1`, e.Order, r.ID)
 	case invoiceIssued:
 		_, err = sqlite.Exec(ctx, tx,
-			`insert into fulfilment (number, invoiced) values (?, 1) on conflict do update set invoiced = 1`, e.Invoice)
+			`insert into fulfilment (number, last, invoiced) values (?, ?, 1)
+			on conflict do update set last = excluded.last, invoiced = 1`, e.Invoice, r.ID)
 	}
 	return err
 }
@@ -160,6 +162,7 @@ func (p Placed) goods() int {
 
 type due struct {
 	number, correlation string
+	last                string // ID of the event that it had waited for
 	placed              int64
 }
 
@@ -178,7 +181,7 @@ func (s *Service) confirmDue(ctx context.Context) error {
 			g.Go(func() error {
 				_, err := s.orders.Do(confirmCtx, s.log, d.number, confirm(d.number),
 					service.CommandID(d.number+"/confirm"), service.At(time.UnixMicro(d.placed)),
-					service.WithMeta(leat.MetaCorrelation, d.correlation))
+					service.WithMeta(leat.MetaCausation, d.last, leat.MetaCorrelation, d.correlation))
 				return err
 			})
 		}
@@ -194,11 +197,11 @@ func (s *Service) confirmDue(ctx context.Context) error {
 func (s *Service) due(ctx context.Context) (batch []due, err error) {
 	err = database.Each(ctx, s.db,
 		func(row database.Scanner) (d due, err error) {
-			err = row.Scan(&d.number, &d.placed, &d.correlation)
+			err = row.Scan(&d.number, &d.last, &d.placed, &d.correlation)
 			return d, err
 		},
 		func(d due) error { batch = append(batch, d); return nil },
-		`select number, placed, correlation from fulfilment where invoiced = 1 and reserved = wanted limit ?`, batchOfDue)
+		`select number, last, placed, correlation from fulfilment where invoiced = 1 and reserved = wanted limit ?`, batchOfDue)
 	if err != nil {
 		return nil, fmt.Errorf("look for orders to confirm: %w", err)
 	}

@@ -30,6 +30,7 @@ create table if not exists lines (
 -- order, so any of them may begin a row: wanted is null until OrderPlaced came.
 create table if not exists fulfilment (
 	number      text primary key,
+	last        text not null, -- ID of the event that changed this last
 	wanted      integer, -- SKUs that have to be reserved
 	reserved    integer not null default 0,
 	invoiced    integer not null default 0,
