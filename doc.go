@@ -17,6 +17,10 @@
 // sequence (1, 2, 3 …). Shard and sequence together are a position. How far a
 // reader has got in the whole log is a [Checkpoint].
 //
+// The workers of one application share the shards of a log through [Leases],
+// which are kept beside it: each [Lease] carries a token that fences who had the
+// shard before.
+//
 // # What every log promises
 //
 //  1. Durable before acknowledged. When Append returns nil, the events survive
