@@ -16,7 +16,8 @@ import (
 	"github.com/leathq/leat/server/lease"
 )
 
-// names of logs are directories too, also where case does not tell files apart.
+// logName is strict because a log's name is its directory's, also on systems
+// that do not tell files apart by case.
 var logName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 
 // CheckName returns an [*leat.InvalidError] unless a log may have this name.
@@ -57,7 +58,7 @@ func openLogs(data string, engine Engine) (*logs, error) {
 		open: make(map[string]*openLog), broken: make(map[string]error),
 	}
 	for _, dir := range []string{l.dir, l.leases} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := makeDir(dir); err != nil {
 			return nil, err
 		}
 	}
@@ -70,15 +71,23 @@ func openLogs(data string, engine Engine) (*logs, error) {
 		if !e.IsDir() || CheckName(name) != nil {
 			continue
 		}
-		log, err := engine.Open(filepath.Join(l.dir, name))
-		if err == nil {
-			l.open[name], err = l.withLeases(name, log)
-		}
-		if err != nil && !errors.Is(err, leat.ErrNotFound) { // not found: the making of a log was interrupted
+		log, err := l.openOne(name)
+		switch {
+		case err == nil:
+			l.open[name] = log
+		case !errors.Is(err, leat.ErrNotFound): // then its making was interrupted
 			l.broken[name] = err
 		}
 	}
 	return l, nil
+}
+
+func (l *logs) openOne(name string) (*openLog, error) {
+	log, err := l.engine.Open(filepath.Join(l.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	return l.withLeases(name, log)
 }
 
 // withLeases opens the keeper of a log's leases. It closes the log when it

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -154,9 +155,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.behind, stats.ClockBehind.Seconds(), name)
 		gauge(c.leases, float64(log.leases.Held()), name)
 		ch <- prometheus.MustNewConstMetric(c.groups, prometheus.CounterValue, float64(stats.Groups), name)
-		shards, err := log.Shards(c.server.draining)
+		shards, err := log.Shards(context.Background())
 		if err != nil && !errors.Is(err, leat.ErrClosed) {
-			c.server.logger.Warn("count the events of a log", "log", name, "error", err)
+			c.server.logger.Warn("the heads of a log cannot be measured", "log", name, "error", err)
 		}
 		for _, s := range shards {
 			gauge(c.head, float64(s.Head), name, string(s.ID))

@@ -8,12 +8,9 @@ import (
 	"log/slog"
 	"net"
 	nethttp "net/http"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/leathq/leat/server/http"
@@ -54,11 +51,10 @@ func New(c Config) (_ *Server, err error) {
 			err = errors.Join(fmt.Errorf("serve %s: %w", c.Dir, err), s.Close())
 		}
 	}()
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := makeDir(c.Dir); err != nil {
 		return nil, err
 	}
-	// Pebble's lock works on every system that Pebble works on.
-	if s.lock, err = vfs.Default.Lock(filepath.Join(c.Dir, "lock")); err != nil {
+	if s.lock, err = lockDir(c.Dir); err != nil {
 		return nil, fmt.Errorf("another process has it: %w", err)
 	}
 	if s.logs, err = openLogs(c.Dir, c.Engine); err != nil {

@@ -285,6 +285,27 @@ func TestBrokenLog(t *testing.T) {
 	}
 }
 
+// Leases whose file is damaged could give out a token twice: the log is not
+// served.
+func TestBrokenLeases(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b") // made as well
+	s := start(t, dir)
+	s.create(t, "orders")
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "leases", "orders.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, dir)
+	if reasons := s.NotReady(); len(reasons) != 1 || !strings.Contains(reasons[0], "orders.json") {
+		t.Errorf("not ready because %q, want the file of the leases", reasons)
+	}
+	if _, err := client.Dial(t.Context(), s.logURL("orders"), client.Options{Retry: -1}); err == nil {
+		t.Error("the log is served")
+	}
+}
+
 // figures is a log that says what it is told to.
 type figures struct {
 	server.Log

@@ -33,7 +33,7 @@ func (f *fixture) follow(t testing.TB, query string, header ...string) *stream {
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := http.DefaultClient.Do(r) //nolint:bodyclose // stream.close does
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/leathq/leat"
@@ -35,9 +36,8 @@ func (f *follower) run(ctx context.Context, log leat.Log, filter leat.Filter) {
 	batches := make(chan leat.Batch)
 	failed := make(chan error, 1)
 	from := f.at.Clone()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var reading sync.WaitGroup
+	reading.Go(func() {
 		for b, err := range leat.Follow(ctx, log, filter, from) {
 			if err != nil {
 				failed <- err
@@ -49,11 +49,9 @@ func (f *follower) run(ctx context.Context, log leat.Log, filter leat.Filter) {
 				return
 			}
 		}
-	}()
-	defer func() {
-		cancel()
-		<-done
-	}()
+	})
+	defer reading.Wait()
+	defer cancel()
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	var out bytes.Buffer

@@ -29,6 +29,17 @@ func guard(c Config, next http.Handler) http.Handler {
 	})
 }
 
+// sameOrigin keeps web pages of other origins from changing anything with the
+// help of a browser that can reach the server. Programs are not concerned.
+func sameOrigin(next http.Handler) http.Handler {
+	p := http.NewCrossOriginProtection()
+	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, &Problem{Status: http.StatusForbidden, Code: "cross_origin", Field: "Origin",
+			Detail: "a web page of another origin may not change anything here"})
+	}))
+	return p.Handler(next)
+}
+
 // readBody replaces the body by one that has arrived as a whole.
 func readBody(c Config, w *writer, r *http.Request) error {
 	if r.Body == nil || r.Body == http.NoBody {

@@ -172,13 +172,13 @@ func refused(status int, msg string, errs []error) *Problem {
 		p.Field, p.Limit = p.Errors[0].Field, p.Errors[0].Detail
 		p.Detail = p.Field + ": " + p.Limit
 	}
-	switch {
-	case status == http.StatusUnsupportedMediaType:
+	switch status {
+	case http.StatusUnsupportedMediaType:
 		p.Code, p.Field, p.Limit = "unsupported_media_type", "Content-Type", "application/json"
 		p.Detail = "Content-Type must be application/json"
-	case status == http.StatusUnprocessableEntity:
+	case http.StatusUnprocessableEntity:
 		p.Status, p.Code = http.StatusBadRequest, "invalid"
-	case status == http.StatusInternalServerError:
+	case http.StatusInternalServerError:
 		p.Code = "internal"
 	}
 	if strings.HasPrefix(p.Limit, malformedJSON) {

@@ -68,6 +68,8 @@ func TestRefused(t *testing.T) {
 		{"another media type", "POST", events, "<x/>", []string{"Content-Type", "text/xml"}, 415, "unsupported_media_type", "Content-Type", "application/json"},
 		{"a form, as curl sends it", "POST", events, event(""), []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "unsupported_media_type", "Content-Type", "application/json"},
 
+		{"a web page of another origin", "POST", events, event(""), []string{"Origin", "https://example.com"}, 403, "cross_origin", "Origin", "another origin"},
+
 		{"unknown route", "GET", "/v2/logs", "", nil, 404, "no_route", "path", "/openapi.json"},
 		{"method that is not allowed", "DELETE", "/v1/logs", "", nil, 405, "method_not_allowed", "method", "GET or POST"},
 		{"method there is not", "BREW", events, "", nil, 405, "method_not_allowed", "method", "GET or POST"},

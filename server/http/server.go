@@ -67,7 +67,7 @@ func (c Config) withDefaults() Config {
 func NewServer(c Config) *http.Server {
 	c = c.withDefaults()
 	return &http.Server{
-		Handler:           guard(c, routes(c)),
+		Handler:           guard(c, sameOrigin(routes(c))),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

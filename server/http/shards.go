@@ -11,6 +11,7 @@ import (
 	"github.com/leathq/leat/eventjson"
 )
 
+// InShard is the part of the input that names a shard.
 type InShard struct {
 	InLog
 	Shard string `path:"shard" doc:"The shard's ID."`
