@@ -35,8 +35,8 @@ func (appendCmd) Help() string {
 	return `
 Prints where the event stands once it is durable.
 
-	$ leat append order-1 OrderPlaced '{"total": 1250}'
-	$ leat append order-1 OrderPlaced '{"total": 1250}' --id place-1 --expect new
+	$ leat append order-1 OrderPlaced '{"total":1250}'
+	$ leat append order-1 OrderPlaced '{"total":1250}' --id place-1 --expect new
 	$ leat append picture-7 Taken --content-type image/png < picture.png
 
 With --jsonl, each line holds the fields that read --json prints; stream and type are needed. All lines are checked

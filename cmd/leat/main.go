@@ -21,7 +21,7 @@ one log in a directory, leat://HOST:PORT/LOG one at a server. Set LEAT_LOG once,
 
 	$ export LEAT_LOG=dir:mylog
 	$ leat log create $LEAT_LOG
-	$ leat append order-1 OrderPlaced '{"total": 1250}'
+	$ leat append order-1 OrderPlaced '{"total":1250}'
 	$ leat read order-1`
 
 type cli struct {
