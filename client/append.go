@@ -9,7 +9,6 @@ import (
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/internal/wire"
 	leatv1 "github.com/leathq/leat/proto/leat/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 // Append implements leat.Log. It checks bounds and route before anything is
@@ -27,10 +26,9 @@ func (l *Log) Append(ctx context.Context, events []leat.Event, conds ...leat.Con
 		place:   l.known.place(key),
 		outcome: make(chan outcome, 1),
 	}
-	if err := checkSize("events", a.message); err != nil {
+	if a.bytes, err = checkSize("events", a.message); err != nil {
 		return leat.Receipt{}, err
 	}
-	a.bytes = proto.Size(a.message)
 	if err := l.pipe.push(a); err != nil {
 		return leat.Receipt{}, l.appendFailed(err)
 	}

@@ -19,6 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestLogOverReference(t *testing.T) {
+	t.Parallel()
 	leattest.TestLog(t, func(t testing.TB, s leattest.Setup) leattest.Instance {
 		log, err := leattest.New(s.Config, s.Clock)
 		if err != nil {
@@ -29,6 +30,7 @@ func TestLogOverReference(t *testing.T) {
 }
 
 func TestLogOverEngine(t *testing.T) {
+	t.Parallel()
 	leattest.TestLog(t, func(t testing.TB, s leattest.Setup) leattest.Instance {
 		log := create(t, s)
 		return leattest.Instance{Log: dial(t, serve(t, log, nil).url, client.Options{})}

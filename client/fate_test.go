@@ -28,6 +28,7 @@ func seed(t testing.TB) uint64 {
 // The promises hold when connections are cut, delayed and truncated: what is
 // lost is sent again. Half of the logs are the reference, half are engines.
 func TestLogOverBadNetwork(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(seed(t), 1))
 	var cuts int64
 	leattest.TestLog(t, func(t testing.TB, s leattest.Setup) leattest.Instance {

@@ -119,7 +119,7 @@ func (l *Log) Import(ctx context.Context, shard leat.ShardID, events []leat.Reco
 	for i := range events {
 		req.Events = append(req.Events, wire.FromRecorded(&events[i], shard))
 	}
-	if err := checkSize("events", req); err != nil {
+	if _, err := checkSize("events", req); err != nil {
 		return err
 	}
 	lost := false

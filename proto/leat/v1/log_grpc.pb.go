@@ -60,7 +60,7 @@ type LogClient interface {
 	// (AppendStreamResponse.window), so a client that sends more is held back by
 	// HTTP/2 flow control. The stream ends with OK when the client has closed its
 	// side, or when the server is about to stop; either way everything the server
-	// has read is answered first. What was sent and is not answered when a stream
+	// has begun is answered first. What was sent and is not answered when a stream
 	// ends has an unknown outcome and is sent again on the next one.
 	AppendStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AppendStreamRequest, AppendStreamResponse], error)
 	// ReadShard reads one batch of a shard: the events after a sequence that match
@@ -227,7 +227,7 @@ type LogServer interface {
 	// (AppendStreamResponse.window), so a client that sends more is held back by
 	// HTTP/2 flow control. The stream ends with OK when the client has closed its
 	// side, or when the server is about to stop; either way everything the server
-	// has read is answered first. What was sent and is not answered when a stream
+	// has begun is answered first. What was sent and is not answered when a stream
 	// ends has an unknown outcome and is sent again on the next one.
 	AppendStream(grpc.BidiStreamingServer[AppendStreamRequest, AppendStreamResponse]) error
 	// ReadShard reads one batch of a shard: the events after a sequence that match
