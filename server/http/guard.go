@@ -2,6 +2,7 @@ package http
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,11 +10,14 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // guard bounds what a client can make the server read, hold and wait for, and
 // answers for handlers that panic.
 func guard(c Config, next http.Handler) http.Handler {
+	bodies := semaphore.NewWeighted(c.BodyBytes)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{ResponseWriter: rw, control: http.NewResponseController(rw), patience: c.WriteTime}
 		defer func() {
@@ -21,6 +25,13 @@ func guard(c Config, next http.Handler) http.Handler {
 				w.recovered(c, r, v)
 			}
 		}()
+		room, err := makeRoom(c, bodies, r)
+		if err != nil {
+			w.Header().Set("Retry-After", "1")
+			writeProblem(w, err)
+			return
+		}
+		defer bodies.Release(room)
 		if err := readBody(c, w, r); err != nil {
 			writeProblem(w, err)
 			return
@@ -38,6 +49,30 @@ func sameOrigin(next http.Handler) http.Handler {
 			Detail: "a web page of another origin may not change anything here"})
 	}))
 	return p.Handler(next)
+}
+
+// smallBody is the size of bodies that need no room.
+const smallBody = 64 << 10
+
+// makeRoom waits until there is room for a request's body, and returns how much
+// it takes.
+func makeRoom(c Config, bodies *semaphore.Weighted, r *http.Request) (int64, error) {
+	size := r.ContentLength
+	switch {
+	case size >= 0 && size <= smallBody || r.Body == nil:
+		return 0, nil
+	case size > c.MaxBody:
+		return 0, nil // refused before it is read
+	case size < 0: // not told
+		size = c.MaxBody
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), c.BodyTime)
+	defer cancel()
+	if bodies.Acquire(ctx, size) != nil {
+		return 0, &Problem{Status: http.StatusServiceUnavailable, Code: "busy", Field: "body",
+			Detail: "there are too many large bodies at a time; try again, or send smaller ones"}
+	}
+	return size, nil
 }
 
 // readBody replaces the body by one that has arrived as a whole.

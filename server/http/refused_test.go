@@ -148,6 +148,51 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
+// Large bodies wait for each other, and small ones for nobody.
+func TestLargeBodiesWait(t *testing.T) {
+	f := open(t, func(c *door.Config) { c.MaxBody, c.BodyBytes, c.BodyTime = 1<<20, 1<<20, 100*time.Millisecond })
+	arrived, let := make(chan struct{}), make(chan struct{})
+	f.logs["slow"] = stalled{f.logs["orders"], arrived, let}
+	large := `{"events":[{"stream":"order-1","type":"T","source":"s","data":"` + strings.Repeat("x", 600<<10) + `"}]}`
+	first := make(chan error, 1)
+	go func() {
+		resp, err := http.Post(f.url+"/v1/logs/slow/events", "application/json", strings.NewReader(large))
+		if err == nil {
+			if resp.Body.Close(); resp.StatusCode != http.StatusBadRequest { // the event is too large, once it is looked at
+				err = fmt.Errorf("status %d", resp.StatusCode)
+			}
+		}
+		first <- err
+	}()
+	<-arrived
+	got := f.post(t, "/v1/logs/orders/events", large)
+	if p := got.problem(t); got.StatusCode != http.StatusServiceUnavailable || p.Code != "busy" || got.Header.Get("Retry-After") == "" {
+		t.Errorf("a second large body: status %d, %s, want it to be told to try again", got.StatusCode, got.body)
+	}
+	if got := f.post(t, "/v1/logs/orders/events", `{"events":[{"stream":"order-1","type":"T","source":"s"}]}`); got.StatusCode != http.StatusCreated {
+		t.Errorf("a small body: status %d, %s", got.StatusCode, got.body)
+	}
+	close(let)
+	if err := <-first; err != nil {
+		t.Errorf("the first large body: %v", err)
+	}
+	if got := f.post(t, "/v1/logs/orders/events", large); got.StatusCode != http.StatusBadRequest {
+		t.Errorf("a large body when there is room again: status %d, %s", got.StatusCode, got.body)
+	}
+}
+
+// stalled is a log whose appends wait until they are let go.
+type stalled struct {
+	leat.Log
+	arrived, let chan struct{}
+}
+
+func (s stalled) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
+	s.arrived <- struct{}{}
+	<-s.let
+	return s.Log.Append(ctx, events, conds...)
+}
+
 // broken is a log all of whose methods fail.
 type broken struct {
 	leat.Log

@@ -40,6 +40,11 @@ type Config struct {
 	// the smallest append that every log must take, however it is escaped.
 	MaxBody int64
 
+	// BodyBytes bounds the bodies that are at work at a time, together; 64 MiB
+	// when 0, at least MaxBody. Decoding takes about four times as much. Bodies
+	// of up to 64 KiB are not counted and never wait.
+	BodyBytes int64
+
 	// BodyTime is how long a body may take to arrive, and WriteTime how long a
 	// client may take to read what is written to it at once; 30 seconds when 0.
 	BodyTime, WriteTime time.Duration
@@ -52,6 +57,10 @@ func (c Config) withDefaults() Config {
 	if c.MaxBody == 0 {
 		c.MaxBody = 16 << 20
 	}
+	if c.BodyBytes == 0 {
+		c.BodyBytes = 64 << 20
+	}
+	c.BodyBytes = max(c.BodyBytes, c.MaxBody)
 	if c.BodyTime == 0 {
 		c.BodyTime = 30 * time.Second
 	}
