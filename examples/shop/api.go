@@ -48,22 +48,22 @@ func (a *api) get(ctx context.Context, path string, into any) error {
 	return a.insist(ctx, http.MethodGet, path, "", nil, into)
 }
 
-// command gives a command until it is carried out or refused. Its ID keeps it
+// command gives a command until it is carried out or refused. Its name keeps it
 // from being carried out twice.
-func (a *api) command(ctx context.Context, path, id string, command any) error {
+func (a *api) command(ctx context.Context, path, name string, command any) error {
 	body, err := json.Marshal(command)
 	if err != nil {
 		return fmt.Errorf("encode the command for %s: %w", path, err)
 	}
-	return a.insist(ctx, http.MethodPost, path, id, body, nil)
+	return a.insist(ctx, http.MethodPost, path, name, body, nil)
 }
 
 // insist sends a request until it is answered by anything but that it may be
 // sent again.
-func (a *api) insist(ctx context.Context, method, path, id string, body []byte, into any) error {
+func (a *api) insist(ctx context.Context, method, path, name string, body []byte, into any) error {
 	began, pause := time.Now(), firstPause
 	for {
-		err := a.once(ctx, method, path, id, body, into)
+		err := a.once(ctx, method, path, name, body, into)
 		if err == nil || !passing(err) {
 			return err
 		}
@@ -82,7 +82,7 @@ func (a *api) insist(ctx context.Context, method, path, id string, body []byte, 
 }
 
 // once sends a request.
-func (a *api) once(ctx context.Context, method, path, id string, body []byte, into any) error {
+func (a *api) once(ctx context.Context, method, path, name string, body []byte, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, oneAttempt)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, a.base+path, bytes.NewReader(body))
@@ -91,8 +91,8 @@ func (a *api) once(ctx context.Context, method, path, id string, body []byte, in
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set(gateway.KeyHeader, a.key)
-	if id != "" {
-		r.Header.Set(web.KeyHeader, id)
+	if name != "" {
+		r.Header.Set(web.KeyHeader, name)
 	}
 	response, err := a.client.Do(r)
 	if err != nil {

@@ -21,8 +21,8 @@
 // it kills and pauses processes meanwhile.
 //
 // Commands may be given again, by whoever does not know whether they were
-// carried out: each has an ID (see web.KeyHeader), and its event is recorded
-// once. So the driver repeats what was not answered, and the gateway asks another
+// carried out: each has a name (see web.KeyHeader), from which its events get
+// their IDs, and these are recorded once. So the driver repeats what was not answered, and the gateway asks another
 // worker.
 //
 // # Where to find what

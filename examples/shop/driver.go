@@ -40,7 +40,7 @@ func (d *driver) register(ctx context.Context, articles []retail.Article) error 
 			if len(a.Descriptions) > 0 {
 				r.Description = a.Descriptions[0]
 			}
-			if err := d.api.command(ctx, "/inventory/articles", "register", r); err != nil {
+			if err := d.api.command(ctx, "/inventory/articles", a.SKU, r); err != nil {
 				return err
 			}
 			d.done.Add(1)
@@ -108,12 +108,12 @@ func (d *driver) order(ctx context.Context, o *retail.Order) error {
 	for i, l := range o.Lines {
 		p.Lines[i] = orders.LineRequest{SKU: l.SKU, Units: l.Quantity, Price: l.Price}
 	}
-	return d.api.command(ctx, "/orders", o.Invoice+"/place", p)
+	return d.api.command(ctx, "/orders", o.Invoice, p)
 }
 
 func (d *driver) adjustment(ctx context.Context, a *retail.Adjustment) error {
 	for _, c := range a.Changes {
-		err := d.api.command(ctx, "/inventory/adjustments", fmt.Sprintf("%s/%d/adjust", a.Invoice, c.Ordinal), inventory.AdjustRequest{
+		err := d.api.command(ctx, "/inventory/adjustments", fmt.Sprintf("%s/%d", a.Invoice, c.Ordinal), inventory.AdjustRequest{
 			SKU: c.SKU, Note: a.Invoice, Row: c.Ordinal, Units: c.Quantity, Reason: c.Reason, Time: a.Time,
 		})
 		if err != nil {
@@ -128,7 +128,7 @@ func (d *driver) billingAdjustment(ctx context.Context, a *retail.BillingAdjustm
 	for _, l := range a.Lines {
 		b.Corrections = append(b.Corrections, billing.Correction{SKU: l.SKU, Reason: l.Description, Units: l.Quantity, Price: l.Price})
 	}
-	return d.api.command(ctx, "/billing/adjustments", a.Invoice+"/adjust", b)
+	return d.api.command(ctx, "/billing/adjustments", a.Invoice, b)
 }
 
 // cancellation returns units of every order it concerns, and grants the rest as
@@ -150,12 +150,12 @@ func (d *driver) cancellation(ctx context.Context, c *retail.Cancellation) error
 	}
 	for _, number := range concerned {
 		back := orders.ReturnRequest{Note: c.Invoice, Country: c.Country, Time: c.Time, Pieces: pieces[number]}
-		if err := d.api.command(ctx, "/orders/"+url.PathEscape(number)+"/returns", c.Invoice+"/return", back); err != nil {
+		if err := d.api.command(ctx, "/orders/"+url.PathEscape(number)+"/returns", c.Invoice, back); err != nil {
 			return err
 		}
 	}
 	if len(grant.Credits) == 0 {
 		return nil
 	}
-	return d.api.command(ctx, "/billing/goodwill", c.Invoice+"/goodwill", grant)
+	return d.api.command(ctx, "/billing/goodwill", c.Invoice, grant)
 }

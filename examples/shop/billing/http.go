@@ -58,7 +58,7 @@ func (s *Service) postGoodwill(w http.ResponseWriter, r *http.Request) error {
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	id, err := web.CommandID(r, in.Note+"/goodwill")
+	id, err := web.CommandID(r, in.Note, "goodwill")
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (s *Service) postAdjustment(w http.ResponseWriter, r *http.Request) error {
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	id, err := web.CommandID(r, in.Number+"/adjust")
+	id, err := web.CommandID(r, in.Number, "adjust")
 	if err != nil {
 		return err
 	}

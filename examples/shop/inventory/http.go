@@ -49,7 +49,7 @@ func (s *Service) postArticle(w http.ResponseWriter, r *http.Request) error {
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	id, err := web.CommandID(r, "register")
+	id, err := web.CommandID(r, in.SKU, "register")
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (s *Service) postAdjustment(w http.ResponseWriter, r *http.Request) error {
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	id, err := web.CommandID(r, fmt.Sprintf("%s/%d/adjust", in.Note, in.Row))
+	id, err := web.CommandID(r, fmt.Sprintf("%s/%d", in.Note, in.Row), "adjust")
 	if err != nil {
 		return err
 	}

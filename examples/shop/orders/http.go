@@ -70,7 +70,7 @@ func (s *Service) postOrder(w http.ResponseWriter, r *http.Request) error {
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	id, err := web.CommandID(r, in.Order+"/place")
+	id, err := web.CommandID(r, in.Order, "place")
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (s *Service) postReturn(w http.ResponseWriter, r *http.Request) error {
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	id, err := web.CommandID(r, in.Note+"/return")
+	id, err := web.CommandID(r, in.Note, "return")
 	if err != nil {
 		return err
 	}

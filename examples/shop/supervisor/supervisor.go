@@ -57,19 +57,10 @@ const readyEvery = 20 * time.Millisecond
 // Start starts a group of processes and returns when all are ready. A group is
 // drained before those that were started before it.
 func (s *Supervisor) Start(ctx context.Context, group ...Process) error {
-	children := make([]*child, len(group))
-	for i, p := range group {
-		c, err := newChild(s, p)
-		if err != nil {
-			return err
-		}
-		children[i] = c
-		go c.keep()
+	children, err := s.keep(group)
+	if err != nil {
+		return err
 	}
-	s.mu.Lock()
-	s.groups = append(s.groups, children)
-	s.mu.Unlock()
-
 	ticker := time.NewTicker(readyEvery)
 	defer ticker.Stop()
 	for _, c := range children {
@@ -85,6 +76,28 @@ func (s *Supervisor) Start(ctx context.Context, group ...Process) error {
 		}
 	}
 	return nil
+}
+
+// keep begins to keep a group of processes going, or none of them.
+func (s *Supervisor) keep(group []Process) ([]*child, error) {
+	children := make([]*child, 0, len(group))
+	for _, p := range group {
+		c, err := newChild(s, p)
+		if err != nil {
+			for _, c := range children {
+				_ = c.out.Close() // nothing was written
+			}
+			return nil, err
+		}
+		children = append(children, c)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.groups = append(s.groups, children)
+	for _, c := range children {
+		go c.keep()
+	}
+	return children, nil
 }
 
 // Wait returns the error of a process that cannot be kept going, or nil when ctx

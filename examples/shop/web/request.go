@@ -21,18 +21,19 @@ const MaxBody = 4 << 20
 // for the numbers of further events.
 const maxKey = 200
 
-// KeyHeader is the header of a command's ID. A command that is given again with
-// the same ID is carried out once.
+// KeyHeader is the header with which a caller names a command. A command of the
+// same kind that is given again to the same thing, under the same name, is
+// carried out once.
 const KeyHeader = "Idempotency-Key"
 
-// CommandID returns the ID of a command: what its caller gave, or otherwise one
-// that follows from what the command is about.
-func CommandID(r *http.Request, otherwise string) (string, error) {
+// CommandID returns the ID of a command of a kind: made of the name that its
+// caller gave it, or otherwise of one that follows from what it is about.
+func CommandID(r *http.Request, otherwise, kind string) (string, error) {
 	key := r.Header.Get(KeyHeader)
 	if key == "" {
-		return otherwise, nil
+		return otherwise + "/" + kind, nil
 	}
-	return key, field.Text(KeyHeader, key, maxKey)
+	return key + "/" + kind, field.Text(KeyHeader, key, maxKey)
 }
 
 // ReadBody reads the body of a request, at most MaxBody bytes.
