@@ -80,16 +80,17 @@ func readBody(c Config, w *writer, r *http.Request) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
+	if r.ContentLength > c.MaxBody {
+		return tooLarge(w, c.MaxBody)
+	}
 	if err := w.control.SetReadDeadline(time.Now().Add(c.BodyTime)); err != nil {
 		return err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w.ResponseWriter, r.Body, c.MaxBody))
 	var timeout net.Error
-	switch tooLarge := (*http.MaxBytesError)(nil); {
-	case errors.As(err, &tooLarge):
-		limit := fmt.Sprintf("at most %d bytes", tooLarge.Limit)
-		return &Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Field: "body", Limit: limit,
-			Detail: "the body must have " + limit + "; append fewer events at once"}
+	switch more := (*http.MaxBytesError)(nil); {
+	case errors.As(err, &more):
+		return tooLarge(w, c.MaxBody)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		w.Header().Set("Connection", "close") // the rest of the body may still come
 		limit := fmt.Sprintf("complete within %v", c.BodyTime)
@@ -101,6 +102,14 @@ func readBody(c Config, w *writer, r *http.Request) error {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return w.control.SetReadDeadline(time.Time{})
+}
+
+// tooLarge refuses a body of which more may still come.
+func tooLarge(w *writer, most int64) error {
+	w.Header().Set("Connection", "close")
+	limit := fmt.Sprintf("at most %d bytes", most)
+	return &Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Field: "body", Limit: limit,
+		Detail: "the body must have " + limit + "; append fewer events at once"}
 }
 
 // A writer gives the client a while to take each piece that is written to it.

@@ -148,6 +148,33 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
+// A body whose size is not told beforehand is bounded all the same.
+func TestEndlessBody(t *testing.T) {
+	f := open(t, func(c *door.Config) { c.MaxBody = maxBody })
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.url+"/v1/logs/orders/events", endless{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
+		t.Errorf("a body without end: status %d, close %v, want 413 and a closed connection", resp.StatusCode, resp.Close)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
 // Large bodies wait for each other, and small ones for nobody.
 func TestLargeBodiesWait(t *testing.T) {
 	f := open(t, func(c *door.Config) { c.MaxBody, c.BodyBytes, c.BodyTime = 1<<20, 1<<20, 100*time.Millisecond })
