@@ -202,7 +202,7 @@ func (a *Aggregate[S, E]) append(ctx context.Context, e *entry[S], c *command, e
 		return a.duplicate(ctx, e)
 	case err != nil:
 		return Result[S]{}, err
-	case receipt.Duplicate && (!uncertain || receipt.Versions[0] != e.version+1):
+	case receipt.Duplicate && !uncertain, !follows(receipt, e.version):
 		return a.duplicate(ctx, e)
 	}
 	s, version := e.state, e.version
@@ -212,6 +212,19 @@ func (a *Aggregate[S, E]) append(ctx context.Context, e *entry[S], c *command, e
 	}
 	e.state, e.version = s, version+uint64(len(events))
 	return Result[S]{State: a.shared(s), Version: e.version, Receipt: receipt}, nil
+}
+
+// follows reports whether the events of a receipt are the next after a version.
+// Those that are recorded anywhere else were recorded before, on another state,
+// whatever the receipt says of that: a client that had to send them again cannot
+// always tell.
+func follows(r leat.Receipt, version uint64) bool {
+	for i, v := range r.Versions {
+		if v != version+1+uint64(i) {
+			return false
+		}
+	}
+	return true
 }
 
 // appendCertain appends until the outcome is known. It reports whether it was

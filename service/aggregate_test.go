@@ -650,3 +650,39 @@ func chance(t testing.TB) func(n int) int {
 		return rnd.IntN(n)
 	}
 }
+
+// forgetful takes duplicates for its own, as a client may that lost the answer
+// to an append and sent it again.
+type forgetful struct{ leat.Log }
+
+func (l *forgetful) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
+	r, err := l.Log.Append(ctx, events, conds...)
+	r.Duplicate = false
+	return r, err
+}
+
+func TestDoTrustsVersionsNotDuplicate(t *testing.T) {
+	log := newLog(t, leat.Config{})
+	one, other := newStocks(), newStocks()
+	before := &forgetful{log}
+	do := func(a *service.Aggregate[stock, stockEvent], l leat.Log, id string, units int) service.Result[stock] {
+		t.Helper()
+		r, err := a.Do(t.Context(), l, "A", receive(units), service.CommandID(id))
+		ok(t, err)
+		return r
+	}
+	do(one, before, "first", 1)
+	do(other, log, "second", 10)
+	do(other, log, "third", 100)
+	if r := do(one, before, "third", 100); !r.Duplicate || r.Version != 3 {
+		t.Errorf("a command that another process carried out gives %+v, want a duplicate at version 3", r)
+	}
+	do(one, before, "fourth", 1000)
+	got, err := one.Load(t.Context(), before, "A")
+	ok(t, err)
+	want, err := newStocks().Load(t.Context(), log, "A")
+	ok(t, err)
+	if got != want {
+		t.Errorf("the kept state is %+v, the log's %+v", got, want)
+	}
+}
