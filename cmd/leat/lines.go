@@ -9,6 +9,9 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/eventjson"
@@ -77,17 +80,11 @@ func recordLines(ctx context.Context, log leat.Log, file io.Reader) (recorded, k
 	chunk := make(map[string][]line) // by route key
 	events, bytes := 0, 0
 	record := func() error {
-		for _, group := range chunk {
-			n, err := recordGroup(ctx, log, group)
-			recorded, known = recorded+n, known+len(group)-n
-			if err != nil {
-				known -= len(group) - n
-				return err
-			}
-		}
+		done, err := recordChunk(ctx, log, chunk)
+		recorded, known = recorded+done.events, known+done.known
 		clear(chunk)
 		events, bytes = 0, 0
-		return nil
+		return err
 	}
 	for l, err := range lines(file) {
 		if err != nil {
@@ -103,6 +100,39 @@ func recordLines(ctx context.Context, log leat.Log, file io.Reader) (recorded, k
 		events, bytes = events+1, bytes+l.event.Size()
 	}
 	return recorded, known, record()
+}
+
+// tally counts the events of groups that are done.
+type tally struct {
+	sync.Mutex
+	events, known int // recorded now, and before
+}
+
+// atOnce is how many groups are appended at a time, so that they share syncs
+// and round trips.
+const atOnce = 64
+
+// recordChunk appends groups, each of another route key. When some fail, the
+// others are recorded all the same.
+func recordChunk(ctx context.Context, log leat.Log, groups map[string][]line) (*tally, error) {
+	var t tally
+	var work errgroup.Group
+	work.SetLimit(atOnce)
+	for _, group := range groups {
+		work.Go(func() error {
+			size := len(group)
+			n, err := recordGroup(ctx, log, group)
+			if err != nil {
+				return err
+			}
+			t.Lock()
+			defer t.Unlock()
+			t.events, t.known = t.events+n, t.known+size-n
+			return nil
+		})
+	}
+	err := work.Wait()
+	return &t, err
 }
 
 // recordGroup appends events of one route key and returns how many of them were
