@@ -3,6 +3,7 @@ package leat
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -39,11 +40,19 @@ type Fleet struct {
 	Leases  []Lease
 }
 
-// Share returns how many of a number of shards one member should hold at most
-// for all members to hold about as many: shards / members, rounded up.
-func (f Fleet) Share(shards int) int {
-	members := max(1, len(f.Members))
-	return (shards + members - 1) / members
+// Share returns how many of a number of shards are owner's: as many as every
+// other member's, or one more for the first in the order of names. It is 0 for
+// one that is not a member.
+func (f Fleet) Share(owner string, shards int) int {
+	i := slices.IndexFunc(f.Members, func(m Member) bool { return m.Owner == owner })
+	if i < 0 {
+		return 0
+	}
+	share := shards / len(f.Members)
+	if i < shards%len(f.Members) {
+		share++
+	}
+	return share
 }
 
 // Leases is a keeper of leases, one for each log. Its methods are safe for

@@ -211,7 +211,7 @@ func (f *fleet) share(stop context.Context, open []leat.Shard, at leat.Checkpoin
 	if err != nil {
 		return fmt.Errorf("join the fleet: %w", err)
 	}
-	share := part(members.Members, f.owner, len(open))
+	share := members.Share(f.owner, len(open))
 	for shard, h := range f.held {
 		if len(f.held) <= share {
 			break
@@ -242,20 +242,6 @@ func (f *fleet) share(stop context.Context, open []leat.Shard, at leat.Checkpoin
 		f.begin(stop, s, at, &holding{lease: lease, until: asked.Add(f.ttl)})
 	}
 	return nil
-}
-
-// part returns how many of n shards are owner's: as many as every other's, or
-// one more for the first in the order of names.
-func part(members []leat.Member, owner string, n int) int {
-	i := slices.IndexFunc(members, func(m leat.Member) bool { return m.Owner == owner })
-	if i < 0 {
-		return 0
-	}
-	share := n / len(members)
-	if i < n%len(members) {
-		share++
-	}
-	return share
 }
 
 // begin starts a run on a shard unless there is one.

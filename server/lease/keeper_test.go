@@ -69,10 +69,12 @@ func TestNoTokenWithoutDisk(t *testing.T) {
 }
 
 func TestShare(t *testing.T) {
-	for _, c := range []struct{ members, shards, want int }{{0, 4, 4}, {1, 4, 4}, {2, 4, 2}, {3, 4, 2}, {4, 4, 1}, {5, 4, 1}, {2, 0, 0}} {
-		f := leat.Fleet{Members: make([]leat.Member, c.members)}
-		if got := f.Share(c.shards); got != c.want {
-			t.Errorf("share of %d shards among %d is %d, want %d", c.shards, c.members, got, c.want)
+	f := leat.Fleet{Members: []leat.Member{{Owner: "a"}, {Owner: "b"}, {Owner: "c"}}}
+	for _, c := range []struct{ shards, a, b, c int }{{0, 0, 0, 0}, {1, 1, 0, 0}, {3, 1, 1, 1}, {5, 2, 2, 1}, {16, 6, 5, 5}} {
+		for owner, want := range map[string]int{"a": c.a, "b": c.b, "c": c.c, "nobody": 0} {
+			if got := f.Share(owner, c.shards); got != want {
+				t.Errorf("%s's share of %d shards among three is %d, want %d", owner, c.shards, got, want)
+			}
 		}
 	}
 }
