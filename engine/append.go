@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -17,7 +18,10 @@ func (l *Log) Append(ctx context.Context, events []leat.Event, conds ...leat.Con
 		return leat.Receipt{}, err
 	}
 	op := newAppendOp(key, events, conds)
-	if err := l.do(ctx, op, len(op.buf)); err != nil {
+	if err := l.ask(ctx, op); err != nil {
+		return leat.Receipt{}, err
+	}
+	if err := l.do(ctx, op, len(op.buf)+len(events)*minEventCost); err != nil {
 		return leat.Receipt{}, err
 	}
 	receipt := op.receipt
@@ -25,14 +29,18 @@ func (l *Log) Append(ctx context.Context, events []leat.Event, conds ...leat.Con
 	return receipt, nil
 }
 
+// minEventCost bounds the number of events in a group, however small they are.
+const minEventCost = 32
+
 // An appendOp is an Append. It shares no memory with the caller that the caller
 // may change, because the caller may go away before the committer gets to it.
 type appendOp struct {
 	key     leat.HashKey
 	events  []entry
 	conds   []leat.Condition
-	twice   int    // first event whose ID one before it has, -1 when there is none
-	buf     []byte // memory of events[i].raw
+	targets []target // of events, then those of conds
+	twice   int      // first event whose ID one before it has, -1 when there is none
+	buf     []byte   // memory of events[i].raw
 	receipt leat.Receipt
 }
 
@@ -50,18 +58,56 @@ func newAppendOp(key leat.HashKey, events []leat.Event, conds []leat.Condition) 
 	}
 	o.buf = slices.Grow(o.buf[:0], size)
 	o.events = slices.Grow(o.events[:0], len(events))[:len(events)]
+	o.targets = o.targets[:0]
 	for i := range events {
 		e := &events[i]
 		start := len(o.buf)
 		o.buf = appendRecord(o.buf, e)
-		o.events[i] = entry{stream: e.Stream, id: e.ID, raw: o.buf[start:len(o.buf):len(o.buf)], timed: !e.Time.IsZero()}
-		o.events[i].digest = leat.Digest(e)
-		if o.events[i].timed {
-			o.events[i].time = e.Time.UnixNano()
+		n := &o.events[i]
+		*n = entry{stream: e.Stream, id: e.ID, raw: o.buf[start:len(o.buf):len(o.buf)], timed: !e.Time.IsZero()}
+		n.target = o.target(e.Stream)
+		n.eventID = newEventID(e.ID, o.targets[n.target].hash, &n.uuid)
+		n.digest = leat.Digest(e)
+		if n.timed {
+			n.time = e.Time.UnixNano()
 		}
 	}
 	o.twice = firstRepeated(o.events)
+	for i := range conds {
+		o.target(conds[i].Stream)
+	}
 	return o
+}
+
+// target adds a stream to the targets, unless the last one is of that stream,
+// and returns its index.
+func (o *appendOp) target(stream string) int {
+	n := len(o.targets)
+	if n == 0 || o.targets[n-1].stream != stream {
+		o.targets = append(o.targets, newTarget(stream))
+		n++
+	}
+	return n - 1
+}
+
+// ask looks up what the committer will need of the store.
+func (l *Log) ask(ctx context.Context, o *appendOp) error {
+	if err := l.read(ctx); err != nil {
+		return err
+	}
+	defer l.reading.RUnlock()
+	start := 0
+	for i := range o.targets {
+		end := start
+		for end < len(o.events) && o.events[end].target == i {
+			end++
+		}
+		if err := l.index.ask(&o.targets[i], o.events[start:end]); err != nil {
+			return err
+		}
+		start = end
+	}
+	return nil
 }
 
 // release gives o back for another Append. Only who knows that the committer is
@@ -72,6 +118,7 @@ func (o *appendOp) release() {
 	}
 	clear(o.events)
 	clear(o.conds)
+	clear(o.targets)
 	o.receipt = leat.Receipt{}
 	appendOps.Put(o)
 }
@@ -82,16 +129,28 @@ func firstRepeated(events []entry) int {
 	if len(events) == 1 {
 		return -1
 	}
-	given := make(map[streamID]bool, len(events))
+	// A table of indexes plus one by hash, at most half full.
+	mask := uint32(1)<<bits.Len(uint(2*len(events)-1)) - 1
+	scratch := tables.Get().(*[]uint32)
+	defer tables.Put(scratch)
+	slots := slices.Grow((*scratch)[:0], int(mask)+1)[:mask+1]
+	*scratch = slots
+	clear(slots)
 	for i := range events {
-		id := streamID{events[i].stream, events[i].id}
-		if given[id] {
-			return i
+		e := &events[i]
+		at := e.hash & mask
+		for ; slots[at] != 0; at = (at + 1) & mask {
+			if o := &events[slots[at]-1]; o.hash == e.hash && o.id == e.id && o.stream == e.stream {
+				return i
+			}
 		}
-		given[id] = true
+		slots[at] = uint32(i + 1)
 	}
 	return -1
 }
+
+// tables are those of firstRepeated.
+var tables = sync.Pool{New: func() any { return new([]uint32) }}
 
 func (o *appendOp) apply(c *committer) error {
 	places, err := c.lookUp(o)
@@ -103,21 +162,28 @@ func (o *appendOp) apply(c *committer) error {
 		o.receipt.Duplicate = true
 		return nil
 	}
-	for _, cond := range o.conds {
-		v, err := c.index.version(cond.Stream)
-		if err != nil {
+	for i := range o.conds {
+		t := o.find(o.conds[i].Stream)
+		if err := c.index.resolve(t); err != nil {
 			return err
 		}
-		if err := cond.Check(v); err != nil {
+		if err := o.conds[i].Check(t.version); err != nil {
 			return err
 		}
 	}
 	if err := c.space.take(len(o.buf)); err != nil {
 		return err
 	}
-	c.record(c.route(o.key), o.events)
+	c.record(c.route(o.key), o)
 	o.receipt = receiptOf(c, len(o.events), func(i int) *known { return &o.events[i].known })
 	return nil
+}
+
+// find returns the target of a stream, which is there.
+func (o *appendOp) find(stream string) *target {
+	hash := hashStream(stream)
+	i := slices.IndexFunc(o.targets, func(t target) bool { return t.hash == hash && t.stream == stream })
+	return &o.targets[i]
 }
 
 // lookUp returns the places of events that are all recorded already, nothing
@@ -130,14 +196,14 @@ func (c *committer) lookUp(o *appendOp) ([]known, error) {
 		if i == o.twice {
 			return nil, e.reused(i, "given twice in one append")
 		}
-		version, err := c.index.version(e.stream)
-		if err != nil {
+		t := &o.targets[e.target]
+		if err := c.index.resolve(t); err != nil {
 			return nil, err
 		}
-		if version == 0 {
+		if t.version == 0 {
 			continue
 		}
-		k, ok, err := c.index.find(e.stream, e.id)
+		k, ok, err := c.index.lookUp(t, e)
 		switch {
 		case err != nil:
 			return nil, err

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/leathq/leat"
 )
 
@@ -37,90 +39,128 @@ func fillBlock(dst []byte, shard uint32, first uint64, events []*entry) {
 	binary.LittleEndian.PutUint32(dst[4:], blockCRC(dst))
 }
 
-// A blockReader yields the events of a block. Its memory is the block's.
-type blockReader struct {
+// A block is a block that was checked from end to end, so that its events can
+// be read without further ado. It never changes.
+type block struct {
 	shard       uint32
-	first, last uint64 // sequences
-	seq         uint64 // of the event that comes next
-	rest        []byte // events not yet read
-
-	lastAt    int64
-	lastPlace uint32
+	first, last uint64   // sequences
+	data        []byte   // as it is stored
+	offsets     []uint32 // in data, of the events and of their end
 }
 
-// openBlock returns a reader of a block, once its header and checksum are
-// found to be what its key promises.
-func openBlock(key, block []byte) (blockReader, error) {
+// parseBlock checks a block and returns it. The memory of data becomes the
+// block's.
+func parseBlock(key, data []byte) (*block, error) {
 	shard, last, err := parseBlockKey(key)
 	if err != nil {
-		return blockReader{}, fmt.Errorf("%w: %w", leat.ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: %w", leat.ErrCorrupt, err)
 	}
-	b := blockReader{shard: shard, last: last}
-	fail := func(reason string) (blockReader, error) { return blockReader{}, b.corrupt(reason) }
+	b := &block{shard: shard, last: last, data: data}
 	switch {
-	case len(block) < blockHeaderSize:
-		return fail("shorter than a header")
-	case block[0] != blockVersion:
-		return fail(fmt.Sprintf("version %d, this engine reads version %d", block[0], blockVersion))
-	case block[1]|block[2]|block[3] != 0:
-		return fail("reserved bytes are not zero")
-	case binary.LittleEndian.Uint32(block[4:]) != blockCRC(block):
-		return fail("checksum does not match")
+	case len(data) < blockHeaderSize:
+		return nil, b.corrupt("shorter than a header")
+	case data[0] != blockVersion:
+		return nil, b.corrupt(fmt.Sprintf("version %d, this engine reads version %d", data[0], blockVersion))
+	case data[1]|data[2]|data[3] != 0:
+		return nil, b.corrupt("reserved bytes are not zero")
+	case binary.LittleEndian.Uint32(data[4:]) != blockCRC(data):
+		return nil, b.corrupt("checksum does not match")
 	}
-	b.first = binary.LittleEndian.Uint64(block[16:])
-	count := uint64(binary.LittleEndian.Uint32(block[12:]))
-	if binary.LittleEndian.Uint32(block[8:]) != shard || count == 0 || b.first == 0 || b.first > last || last-b.first != count-1 {
-		return fail("holds other events than its key says")
+	b.first = binary.LittleEndian.Uint64(data[16:])
+	count := uint64(binary.LittleEndian.Uint32(data[12:]))
+	if binary.LittleEndian.Uint32(data[8:]) != shard || count == 0 || b.first == 0 || b.first > last || last-b.first != count-1 {
+		return nil, b.corrupt("holds other events than its key says")
 	}
-	b.seq, b.rest = b.first, block[blockHeaderSize:]
-	return b, nil
+	if count > uint64(len(data))/recordHeaderSize {
+		return nil, b.corrupt("is too short for its events")
+	}
+	return b, b.parseEvents(int(count))
 }
 
-func (b *blockReader) corrupt(reason string) error {
+func (b *block) parseEvents(count int) error {
+	b.offsets = make([]uint32, count+1)
+	at := blockHeaderSize
+	var before record
+	for i := range count {
+		r, err := parseRecord(b.data[at:])
+		switch {
+		case err != nil:
+			return b.corruptEvent(i, err.Error())
+		case uint64(r.place) >= b.first+uint64(i):
+			return b.corruptEvent(i, "begins its append below sequence 1")
+		case i > 0 && r.place != 0 && r.place != before.place+1:
+			return b.corruptEvent(i, "does not follow in its append")
+		case i > 0 && r.at <= before.at:
+			return b.corruptEvent(i, "is not later than the event before it")
+		}
+		b.offsets[i] = uint32(at)
+		at += len(r.raw)
+		before = r
+	}
+	b.offsets[count] = uint32(at)
+	if at != len(b.data) {
+		return b.corruptEvent(count-1, "bytes after the last event")
+	}
+	return nil
+}
+
+// len returns the number of events.
+func (b *block) len() int { return len(b.offsets) - 1 }
+
+// at returns an event as it is stored.
+func (b *block) at(i int) []byte { return b.data[b.offsets[i]:b.offsets[i+1]] }
+
+// record returns the i-th event.
+func (b *block) record(i int) record {
+	r := readRecord(b.at(i))
+	r.shard, r.seq = b.shard, b.first+uint64(i)
+	r.commit = r.seq - uint64(r.place)
+	return r
+}
+
+// holds reports whether the block holds the event of a sequence.
+func (b *block) holds(seq uint64) bool { return b.first <= seq && seq <= b.last }
+
+func (b *block) corrupt(reason string) error {
 	return fmt.Errorf("block of %s that ends at sequence %d: %w: %s", leat.ShardNumber(int(b.shard)), b.last, leat.ErrCorrupt, reason)
 }
 
-// more reports whether there is a further event.
-func (b *blockReader) more() bool { return b.seq <= b.last }
+func (b *block) corruptEvent(i int, reason string) error {
+	return b.corrupt(fmt.Sprintf("event %d: %s", b.first+uint64(i), reason))
+}
 
-// next returns the next event; ask more first.
-func (b *blockReader) next() (record, error) {
-	r, err := parseRecord(b.rest)
+// findBlock reads the block that holds an event.
+func findBlock(db pebble.Reader, shard uint32, seq uint64) (*block, error) {
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: blockKey(shard, seq), UpperBound: blockKey(shard+1, 0)})
 	if err != nil {
-		return record{}, b.corrupt(fmt.Sprintf("event %d: %v", b.seq, err))
+		return nil, corruptOr(err)
 	}
-	if reason := b.misplaced(&r); reason != "" {
-		return record{}, b.corrupt(fmt.Sprintf("event %d: %s", b.seq, reason))
-	}
-	r.shard, r.seq, r.commit = b.shard, b.seq, b.seq-uint64(r.place)
-	b.rest, b.lastAt, b.lastPlace = b.rest[len(r.raw):], r.at, r.place
-	b.seq++
-	if !b.more() && len(b.rest) > 0 {
-		return record{}, b.corrupt("bytes after the last event")
-	}
-	return r, nil
-}
-
-// misplaced returns why r cannot follow the event before it.
-func (b *blockReader) misplaced(r *record) string {
-	switch {
-	case uint64(r.place) >= b.seq:
-		return "begins its append below sequence 1"
-	case b.seq > b.first && r.place != 0 && r.place != b.lastPlace+1:
-		return "does not follow in its append"
-	case b.seq > b.first && r.at <= b.lastAt:
-		return "is not later than the event before it"
-	}
-	return ""
-}
-
-// skipTo moves on to the event of sequence seq, which the block holds and the
-// reader has not passed.
-func (b *blockReader) skipTo(seq uint64) error {
-	for b.seq < seq {
-		if _, err := b.next(); err != nil {
-			return err
+	defer it.Close()
+	if !it.First() {
+		if err := it.Error(); err != nil {
+			return nil, corruptOr(err)
 		}
+		return nil, missing(shard, seq)
 	}
-	return nil
+	b, err := blockAt(it)
+	if err != nil {
+		return nil, corruptOr(err)
+	}
+	if !b.holds(seq) {
+		return nil, missing(shard, seq)
+	}
+	return b, nil
+}
+
+// blockAt reads the block at an iterator.
+func blockAt(it *pebble.Iterator) (*block, error) {
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return nil, err
+	}
+	return parseBlock(it.Key(), bytes.Clone(value))
+}
+
+func missing(shard uint32, seq uint64) error {
+	return fmt.Errorf("%w: event %d of %s is missing", leat.ErrCorrupt, seq, leat.ShardNumber(int(shard)))
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +20,11 @@ type Report struct {
 	Blocks  uint64
 	Events  uint64 // kept
 	Streams uint64 // also those of which no event is kept
-	IDs     uint64 // also those of events that are not kept
+	IDs     uint64 // in the index, also those of events that are not kept
+
+	// Indexed is how many of Events are in the index that is stored. Open
+	// indexes the others.
+	Indexed uint64
 
 	// Problems holds the first MaxProblems, and Found is how many there are.
 	Problems []Problem
@@ -68,9 +74,10 @@ type checker struct {
 	progress func(done, total uint64)
 	report   Report
 
-	tails []*tail
-	total uint64 // events kept
-	done  uint64 // events checked
+	tails   []*tail
+	covered []uint64 // by shard: see memory.covered
+	total   uint64   // events kept
+	done    uint64   // events checked
 }
 
 func (c *checker) run(ctx context.Context) (err error) {
@@ -78,6 +85,9 @@ func (c *checker) run(ctx context.Context) (err error) {
 		return err
 	}
 	if c.tails, err = c.store.readShards(); err != nil {
+		return err
+	}
+	if c.covered, err = c.store.readCovered(len(c.tails)); err != nil {
 		return err
 	}
 	for _, t := range c.tails {
@@ -144,20 +154,20 @@ func (c *checker) checkShard(ctx context.Context, t *tail) error {
 		if err != nil || last < t.Oldest {
 			return // trimmed, and not yet removed
 		}
-		events, err := c.openEntries(key, value)
+		b, err := parseBlock(key, bytes.Clone(value))
 		if err != nil {
 			c.problem(c.place(t, next), "%v", err)
 			next = last + 1
 			return
 		}
-		if first := events[0].seq; first > next || first < next && next > t.Oldest {
-			c.problem(c.place(t, next), "the next block begins with sequence %d", first)
+		if b.first > next || b.first < next && next > t.Oldest {
+			c.problem(c.place(t, next), "the next block begins with sequence %d", b.first)
 		}
-		if events[0].at <= at {
-			c.problem(c.place(t, events[0].seq), "is not later than what is before it")
+		if b.record(0).at <= at {
+			c.problem(c.place(t, b.first), "is not later than what is before it")
 		}
-		at, next = events[len(events)-1].at, last+1
-		c.checkIndex(t, events)
+		at, next = b.record(b.len()-1).at, last+1
+		c.checkIndex(t, b)
 		c.report.Blocks++
 		if c.progress != nil {
 			c.progress(c.done, c.total)
@@ -171,39 +181,26 @@ func (c *checker) checkShard(ctx context.Context, t *tail) error {
 
 func (c *checker) place(t *tail, seq uint64) string { return fmt.Sprintf("%s, sequence %d", t.ID, seq) }
 
-// openEntries decodes a block whole.
-func (c *checker) openEntries(key, value []byte) ([]entry, error) {
-	b, err := openBlock(key, value)
-	if err != nil {
-		return nil, err
-	}
-	var events []entry
-	for b.more() {
-		r, err := b.next()
-		if err != nil {
-			return nil, err
-		}
-		e, err := r.event("")
-		if err != nil {
-			return nil, b.corrupt(fmt.Sprintf("event %d: %v", r.seq, err))
-		}
-		n := entry{stream: e.Stream, id: e.ID}
-		n.known = known{r.shard, r.seq, r.version, r.at, r.time, leat.Digest(&e.Event)}
-		events = append(events, n)
-	}
-	return events, nil
-}
-
 // checkIndex checks what the index says of the events of a block.
-func (c *checker) checkIndex(t *tail, events []entry) {
+func (c *checker) checkIndex(t *tail, b *block) {
+	events := b.entries()
+	indexed := b.last <= c.covered[t.number]
+	start := 0
 	for i := range events {
 		e := &events[i]
+		if e.stream != events[start].stream {
+			start = i
+		}
 		if e.seq < t.Oldest {
 			continue
 		}
 		c.done++
 		c.report.Events++
-		k, err := readKnown(c.store, appendIDKey(nil, e.stream, e.id))
+		if !indexed {
+			continue
+		}
+		c.report.Indexed++
+		k, err := readKnown(c.store, appendIDKey(nil, e.stream, &e.eventID))
 		switch {
 		case err != nil:
 			c.problem(c.place(t, e.seq), "ID %q of stream %q in the index: %v", e.id, e.stream, err)
@@ -211,19 +208,14 @@ func (c *checker) checkIndex(t *tail, events []entry) {
 			c.problem(c.place(t, e.seq), "ID %q of stream %q is sequence %d of %s in the index, or of other content",
 				e.id, e.stream, k.seq, leat.ShardNumber(int(k.shard)))
 		}
-		if i+1 < len(events) && events[i+1].stream == e.stream {
-			continue
+		if i+1 == len(events) || events[i+1].stream != e.stream {
+			c.checkRun(t, e, run{version: e.version, shard: e.shard, seq: e.seq, n: uint64(i + 1 - start), block: b.last})
 		}
-		n := uint64(1)
-		for j := i - 1; j >= 0 && events[j].stream == e.stream; j-- {
-			n++
-		}
-		c.checkRun(t, e, n)
 	}
 }
 
-// checkRun checks that the index has the run of n events that ends with e.
-func (c *checker) checkRun(t *tail, e *entry, n uint64) {
+// checkRun checks that the index has the run that ends with e.
+func (c *checker) checkRun(t *tail, e *entry, want run) {
 	key := appendRunKey(nil, e.stream, e.version)
 	value, err := c.store.value(key)
 	if err != nil {
@@ -231,7 +223,10 @@ func (c *checker) checkRun(t *tail, e *entry, n uint64) {
 		return
 	}
 	r, err := parseRun(key, value)
-	if err == nil && r != (run{version: e.version, shard: e.shard, seq: e.seq, n: n}) {
+	if r.block == 0 { // version 1 of the format did not say
+		r.block = want.block
+	}
+	if err == nil && r != want {
 		err = fmt.Errorf("it says %d events up to sequence %d of %s", r.n, r.seq, leat.ShardNumber(int(r.shard)))
 	}
 	if err != nil {
@@ -264,8 +259,8 @@ func (c *checker) checkRuns(ctx context.Context) error {
 		}
 		name, _, _ := parseRunKey(key) // parseRun parsed it
 		place := fmt.Sprintf("stream %q, version %d", name, r.version)
-		if int(r.shard) >= len(c.tails) || r.seq > c.tails[r.shard].Head {
-			c.problem(place, "the index says sequence %d of %s, which does not exist", r.seq, leat.ShardNumber(int(r.shard)))
+		if int(r.shard) >= len(c.tails) || r.seq > c.covered[r.shard] {
+			c.problem(place, "the index says sequence %d of %s, which does not exist or is not indexed yet", r.seq, leat.ShardNumber(int(r.shard)))
 			return
 		}
 		oldest := c.tails[r.shard].Oldest
@@ -283,8 +278,8 @@ func (c *checker) checkRuns(ctx context.Context) error {
 		events += min(r.n, r.seq+1-oldest)
 	})
 	end()
-	if err == nil && events != c.report.Events {
-		c.problem("stream index", "has %d events, the blocks have %d", events, c.report.Events)
+	if err == nil && events != c.report.Indexed {
+		c.problem("stream index", "has %d events, the blocks have %d", events, c.report.Indexed)
 	}
 	return err
 }
@@ -300,22 +295,28 @@ func (c *checker) checkHeads(ctx context.Context) error {
 
 // checkIDs checks that the IDs are of events that exist or existed.
 func (c *checker) checkIDs(ctx context.Context) error {
-	err := c.each(ctx, "ID index", []byte{idPrefix}, []byte{idPrefix + 1}, func(key, value []byte) {
-		c.report.IDs++
-		k, err := parseKnown(value)
-		if err == nil && (int(k.shard) >= len(c.tails) || k.seq > c.tails[k.shard].Head) {
-			err = fmt.Errorf("sequence %d of %s does not exist", k.seq, leat.ShardNumber(int(k.shard)))
-		}
+	for _, prefix := range []byte{idPrefix, uuidPrefix} {
+		err := c.each(ctx, "ID index", []byte{prefix}, []byte{prefix + 1}, func(key, value []byte) {
+			c.report.IDs++
+			_, _, err := parseIDKey(key)
+			k, valueErr := parseKnown(value)
+			if err = cmp.Or(err, valueErr); err == nil && (int(k.shard) >= len(c.tails) || k.seq > c.covered[k.shard]) {
+				err = fmt.Errorf("sequence %d of %s does not exist, or is not indexed yet", k.seq, leat.ShardNumber(int(k.shard)))
+			}
+			if err != nil {
+				c.problem(fmt.Sprintf("ID index, key %q", key[1:]), "%v", err)
+			}
+		})
 		if err != nil {
-			c.problem(fmt.Sprintf("ID index, key %q", key[1:]), "%v", err)
+			return err
 		}
-	})
+	}
 	trimmed := false
 	for _, t := range c.tails {
 		trimmed = trimmed || t.Oldest > 1
 	}
-	if err == nil && !trimmed && c.report.IDs != c.report.Events {
-		c.problem("ID index", "has %d IDs, there are %d events", c.report.IDs, c.report.Events)
+	if !trimmed && c.report.IDs != c.report.Indexed {
+		c.problem("ID index", "has %d IDs, there are %d events", c.report.IDs, c.report.Indexed)
 	}
-	return err
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 type committer struct {
 	db     *pebble.DB
 	index  *index
+	sealed chan<- *sealed
 	space  *space
 	clock  func() time.Time
 	latest *atomic.Int64 // see Stats.ClockBehind
@@ -25,6 +26,7 @@ type committer struct {
 	routes []route // open shards, by their first hash key
 
 	group   *group // under way
+	last    *group // that had something in it
 	batch   *pebble.Batch
 	touched []*tail // those that the group under way changed
 	places  []known // scratch of lookUp
@@ -33,9 +35,15 @@ type committer struct {
 // An entry is an event on its way into a block.
 type entry struct {
 	known
+	eventID
 	stream, id string
-	raw        []byte // as it stands in the block
-	timed      bool   // it has a Time of its own
+	uuid       [16]byte // memory of eventID
+	raw        []byte   // as it stands in the block
+	timed      bool     // it has a Time of its own
+	before     known    // what the store knows of its ID, as index.ask found out
+	stored     bool     // it knows something
+	target     int      // index of its stream's in the operation
+	slot       uint32   // its stream in the growing generation
 }
 
 type route struct {
@@ -45,14 +53,36 @@ type route struct {
 
 // commit applies groups until the queue is closed, and hands them to the syncer.
 func (l *Log) commit(c *committer, synced chan<- *group) {
+	defer close(c.sealed)
 	defer close(synced)
 	for {
 		g := l.queue.take()
 		if g == nil {
+			c.seal(l.fuse, min(l.o.GenerationEvents, sealOnClose))
 			return
 		}
 		l.build(c, g)
 		synced <- g
+		c.seal(l.fuse, l.o.GenerationEvents)
+	}
+}
+
+// sealOnClose is how many events Close leaves to be indexed by the next Open.
+const sealOnClose = 4 << 10
+
+// seal hands the growing generation to the indexer if it is full, and waits
+// while the indexer has too many already.
+func (c *committer) seal(f *fuse, events int) {
+	if c.last == nil || !c.index.memory.Load().growing().full(events) {
+		return
+	}
+	heads := make([]uint64, len(c.shards))
+	for i, t := range c.shards {
+		heads[i] = t.Head
+	}
+	select {
+	case c.sealed <- &sealed{c.index.seal(), heads, c.last}:
+	case <-f.blown:
 	}
 }
 
@@ -76,17 +106,15 @@ func (l *Log) build(c *committer, g *group) {
 	}
 	if len(c.touched) == 0 {
 		c.batch.Close()
-		c.index.applied()
 		return
 	}
 	for _, t := range c.touched {
 		c.cutBlock(t)
 	}
-	c.index.finish(c.batch)
 	if l.write(func() error { return c.db.ApplyNoSyncWait(c.batch, pebble.Sync) }) == nil {
 		g.batch = c.batch
 	}
-	c.index.applied()
+	c.last = g
 	g.view, g.changed = c.publish()
 }
 
@@ -191,17 +219,17 @@ func (l *Log) do(ctx context.Context, op operation, bytes int) error {
 	return fmt.Errorf("%w: %w", leat.ErrUncertain, err)
 }
 
-// record puts the events of one Append at the end of a shard. The versions of
-// their streams have been asked for.
-func (c *committer) record(t *tail, events []entry) {
+// record puts the events of one Append at the end of a shard. Their targets are
+// resolved.
+func (c *committer) record(t *tail, o *appendOp) {
 	at := max(c.clock().UnixNano(), t.floor()+1)
-	for i := range events {
-		e := &events[i]
+	for i := range o.events {
+		e := &o.events[i]
 		e.shard, e.seq, e.at = t.number, t.Head+1, at
 		if !e.timed {
 			e.time = at
 		}
-		c.index.record(e)
+		c.index.record(&o.targets[e.target], e)
 		c.add(t, e, uint32(i))
 		at++
 	}
@@ -231,7 +259,7 @@ func (c *committer) cutBlock(t *tail) {
 	appendBlockKey(op.Key[:0], t.number, t.Head)
 	fillBlock(op.Value, t.number, first, t.pending)
 	_ = op.Finish() // fails only for indexed batches
-	c.index.addBlock(c.batch, t.pending)
+	c.index.addBlock(t.pending)
 	c.group.events += uint64(len(t.pending))
 	c.group.written += uint64(blockHeaderSize + t.bytes)
 	clear(t.pending)

@@ -136,7 +136,7 @@ func TestStoresThatAreNotLogs(t *testing.T) {
 
 	newer := vfs.NewMem()
 	closeLog(t, create(t, newer, engine.Options{}))
-	withStore(t, newer, func(db *pebble.DB) { put(t, db, "mformat", "2") })
+	withStore(t, newer, func(db *pebble.DB) { put(t, db, "mformat", "3") })
 	if _, err := engine.Open("log", engine.Options{FS: newer}); !errors.Is(err, leat.ErrUnsupported) {
 		t.Errorf("open a newer format: got %v, want ErrUnsupported", err)
 	}
@@ -301,7 +301,7 @@ func TestSlowLoops(t *testing.T) {
 
 func TestCheckNamesWhatIsWrong(t *testing.T) {
 	mem := vfs.NewMem()
-	log := create(t, mem, engine.Options{})
+	log := create(t, mem, engine.Options{GenerationEvents: 1})
 	for n := range 50 {
 		e := event(fmt.Sprint(n))
 		e.Data = bytes.Repeat([]byte{byte(n)}, 2000)
@@ -310,7 +310,7 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	closeLog(t, log)
 	var done, total uint64
 	report, err := engine.Check(t.Context(), "log", engine.Options{FS: mem}, func(d, n uint64) { done, total = d, n })
-	if err != nil || report.Found != 0 || report.Events != 50 || report.IDs != 50 || report.Streams != 1 || report.Blocks == 0 {
+	if err != nil || report.Found != 0 || report.Events != 50 || report.Indexed != 50 || report.IDs != 50 || report.Streams != 1 || report.Blocks == 0 {
 		t.Fatalf("check a good log: got %+v, %v", report, err)
 	}
 	if done != 50 || total != 50 {
@@ -340,7 +340,7 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		{"an ID is another's", func(db *pebble.DB) { move(t, db, keys['i'][9], keys['i'][10]) }, "in the index"},
 		{"a run is gone", func(db *pebble.DB) { remove(t, db, keys['s'][10]) }, `version 11 of stream "order-1"`},
 		{"a head is wrong", func(db *pebble.DB) { put(t, db, keys['h'][0], "\x07") }, "the head is 7"},
-		{"an ID of nothing", func(db *pebble.DB) { put(t, db, "inone\x03", "\x00\x63\x01"+strings.Repeat("\x00", 32)) }, "sequence 99"},
+		{"an ID of nothing", func(db *pebble.DB) { put(t, db, "inones\x03", "\x00\x63\x01"+strings.Repeat("\x00", 32)) }, "sequence 99"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			disk := vfs.NewMem()
@@ -381,7 +381,7 @@ func move(t *testing.T, db *pebble.DB, from, to string) {
 // and give no other event for it.
 func TestDamageIsNeverRead(t *testing.T) {
 	mem := vfs.NewMem()
-	log := create(t, mem, engine.Options{})
+	log := create(t, mem, engine.Options{GenerationEvents: 1})
 	for n := range 3 {
 		mustAppend(t, log, event(fmt.Sprint(n)))
 	}
@@ -412,12 +412,12 @@ func TestDamageIsNeverRead(t *testing.T) {
 // TestDamagedIndex lets the index name shards that do not exist.
 func TestDamagedIndex(t *testing.T) {
 	mem := vfs.NewMem()
-	log := create(t, mem, engine.Options{})
+	log := create(t, mem, engine.Options{GenerationEvents: 1})
 	mustAppend(t, log, event("a"))
 	closeLog(t, log)
 	withStore(t, mem, func(db *pebble.DB) {
 		put(t, db, "ia"+"order-1"+"\x00", "\x63\x01\x01"+strings.Repeat("\x00", 32))
-		put(t, db, "sorder-1\xff\x00\x00\x00\x00\x00\x00\x00\x01", "\x63\x01\x01")
+		put(t, db, "sorder-1\xff\x00\x00\x00\x00\x00\x00\x00\x01", "\x63\x01\x01\x00")
 		put(t, db, "sorder-1\xff\x00\x00\x00\x00\x00\x00\x00\x02", "\x00\x01\x01")
 	})
 	log, err := engine.Open("log", engine.Options{FS: mem})
@@ -439,14 +439,14 @@ func TestDamagedIndex(t *testing.T) {
 	}
 }
 
-var writeFixture = flag.Bool("write-fixture", false, "write testdata/v1, the log that later versions have to open")
+var writeFixture = flag.Bool("write-fixture", false, "write testdata/v2, the log that later versions have to open")
 
-// fixture writes the log of testdata/v1. It opens it once more in between, which
+// fixture writes the log of testdata/v2. It opens it once more in between, which
 // sorts what is there so far into files.
 func fixture(t *testing.T, dir string) {
 	t.Helper()
 	moment := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	o := engine.Options{Clock: func() time.Time { return moment }}
+	o := engine.Options{Clock: func() time.Time { return moment }, GenerationEvents: 5}
 	log, err := engine.Create(dir, leat.Config{ID: "fixture"}, o)
 	if err != nil {
 		t.Fatal(err)
@@ -471,30 +471,49 @@ func fixture(t *testing.T, dir string) {
 	}
 }
 
-// TestFixture opens a log that was written by the first version.
-func TestFixture(t *testing.T) {
-	dir := filepath.Join("testdata", "v1")
+// TestFixtures opens logs that were written by earlier versions, and by this
+// one.
+func TestFixtures(t *testing.T) {
 	if *writeFixture {
-		fixture(t, dir)
+		fixture(t, filepath.Join("testdata", "v2"))
 	}
-	copied := filepath.Join(t.TempDir(), "log")
-	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
+	for _, version := range []string{"v1", "v2"} {
+		t.Run(version, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "log")
+			if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", version))); err != nil {
+				t.Fatal(err)
+			}
+			if version == "v1" {
+				if _, err := engine.Check(t.Context(), dir, engine.Options{}, nil); !errors.Is(err, leat.ErrUnsupported) {
+					t.Errorf("check it before it is brought up to date: got %v, want ErrUnsupported", err)
+				}
+			}
+			log, err := engine.Open(dir, engine.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			holdsFixture(t, log)
+			closeLog(t, log)
+			report := mustCheck(t, vfs.Default, dir)
+			if report.Events != 12+2-3+1 {
+				t.Errorf("check: got %+v", report)
+			}
+		})
 	}
-	report := mustCheck(t, vfs.Default, copied)
-	if report.Events != 12+2-3+1 || report.IDs != 12+2+1 || report.Streams != 4 {
-		t.Errorf("check: got %+v", report)
-	}
-	log, err := engine.Open(copied, engine.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeLog(t, log)
+}
+
+func holdsFixture(t *testing.T, log *engine.Log) {
+	t.Helper()
 	if info, err := log.Info(t.Context()); err != nil || info.ID != "fixture" {
 		t.Errorf("info: got %+v, %v", info, err)
 	}
 	if r := mustAppend(t, log, event("after the split, 1"), event("after the split, 2")); !r.Duplicate || r.Versions[1] != 6 {
 		t.Errorf("append what it holds: got %+v, want a duplicate up to version 6", r)
+	}
+	trimmed := event("0")
+	trimmed.Stream, trimmed.Meta = "order-0", leat.NewMeta(leat.MetaCausation, "0")
+	if r := mustAppend(t, log, trimmed); !r.Duplicate || r.First != 1 {
+		t.Errorf("append what it held: got %+v, want a duplicate of sequence 1", r)
 	}
 	var got []string
 	for e, err := range log.ReadStream(t.Context(), "order-1", leat.Range{After: 1}) {

@@ -22,20 +22,21 @@ func TestMain(m *testing.M) {
 
 func TestLogOnDisk(t *testing.T) {
 	leattest.TestLog(t, func(t testing.TB, s leattest.Setup) leattest.Instance {
-		return open(t, t.TempDir(), s, vfs.Default)
+		return open(t, t.TempDir(), s, engine.Options{})
 	})
 }
 
+// TestLogInMemory has the index in many generations.
 func TestLogInMemory(t *testing.T) {
 	leattest.TestLog(t, func(t testing.TB, s leattest.Setup) leattest.Instance {
-		return open(t, "log", s, vfs.NewMem())
+		return open(t, "log", s, engine.Options{FS: vfs.NewMem(), GenerationEvents: 2})
 	})
 }
 
 // open creates a log for the suite.
-func open(t testing.TB, dir string, s leattest.Setup, fs vfs.FS) leattest.Instance {
+func open(t testing.TB, dir string, s leattest.Setup, o engine.Options) leattest.Instance {
 	t.Helper()
-	o := engine.Options{FS: fs, Clock: s.Clock}
+	o.Clock = s.Clock
 	l, err := engine.Create(dir, s.Config, o)
 	if err != nil {
 		t.Fatalf("create a log: %v", err)

@@ -8,33 +8,30 @@ import (
 	"github.com/leathq/leat"
 )
 
-// maxImportBytes bounds one Import, because it is one write.
-const maxImportBytes = 512 << 20
+// Bounds of one Import, because it is one write.
+const (
+	maxImportBytes  = 64 << 20
+	maxImportEvents = 100_000
+)
 
-// Import implements leat.Importer. It takes at most 512 MiB of events at a
-// time.
+// Import implements leat.Importer. It takes at most 100,000 events and 64 MiB
+// at a time.
 func (l *Log) Import(ctx context.Context, shard leat.ShardID, events []leat.Recorded) error {
 	if err := leat.CheckImport(shard, events); err != nil {
 		return err
 	}
-	op := &importOp{log: l, shard: shard, events: make([]entry, len(events)), places: make([]uint32, len(events))}
+	op := &importOp{log: l, shard: shard, events: make([]entry, len(events)), places: make([]uint32, len(events)), byStream: make(map[string]int)}
 	bytes := 0
+	if len(events) > maxImportEvents {
+		return &leat.InvalidError{Field: "events", Limit: fmt.Sprintf("at most %d", maxImportEvents), Got: fmt.Sprint(len(events))}
+	}
 	for i := range events {
 		if bytes += events[i].Size() + recordHeaderSize; bytes > maxImportBytes {
 			return &leat.InvalidError{Field: "events", Limit: fmt.Sprintf("at most %d bytes together", maxImportBytes)}
 		}
-		op.events[i], op.places[i] = importEntry(&events[i]), uint32(events[i].Seq-events[i].Commit)
+		op.set(i, &events[i])
 	}
 	return l.do(ctx, op, max(aloneBytes, bytes))
-}
-
-func importEntry(r *leat.Recorded) entry {
-	return entry{
-		stream: r.Stream, id: r.ID, timed: true, raw: appendRecord(nil, &r.Event),
-		known: known{
-			seq: r.Seq, version: r.Version, at: r.At.UnixNano(), time: r.Time.UnixNano(), digest: leat.Digest(&r.Event),
-		},
-	}
 }
 
 type importOp struct {
@@ -42,6 +39,27 @@ type importOp struct {
 	shard  leat.ShardID
 	events []entry
 	places []uint32 // of the events in their Appends
+
+	targets  []target
+	byStream map[string]int // index of its target
+}
+
+func (o *importOp) set(i int, r *leat.Recorded) {
+	target, ok := o.byStream[r.Stream]
+	if !ok {
+		target = len(o.targets)
+		o.targets = append(o.targets, newTarget(r.Stream))
+		o.byStream[r.Stream] = target
+	}
+	e := &o.events[i]
+	*e = entry{
+		stream: r.Stream, id: r.ID, timed: true, target: target, raw: appendRecord(nil, &r.Event),
+		known: known{
+			seq: r.Seq, version: r.Version, at: r.At.UnixNano(), time: r.Time.UnixNano(), digest: leat.Digest(&r.Event),
+		},
+	}
+	e.eventID = newEventID(r.ID, o.targets[target].hash, &e.uuid)
+	o.places[i] = uint32(r.Seq - r.Commit)
 }
 
 func (o *importOp) apply(c *committer) error {
@@ -55,7 +73,7 @@ func (o *importOp) apply(c *committer) error {
 	if err := c.continues(t, &o.events[0]); err != nil {
 		return err
 	}
-	if err := c.streamsContinue(t, o.events); err != nil {
+	if err := c.streamsContinue(t, o); err != nil {
 		return err
 	}
 	size := 0
@@ -74,7 +92,7 @@ func (o *importOp) apply(c *committer) error {
 	for i := range o.events {
 		e := &o.events[i]
 		e.shard = t.number
-		c.index.note(e, e.version)
+		c.index.note(&o.targets[e.target], e, e.version)
 		c.add(t, e, o.places[i])
 	}
 	return nil
@@ -103,28 +121,28 @@ func (c *committer) continues(t *tail, first *entry) error {
 	return nil
 }
 
-// streamsContinue reports why events do not continue their streams. It asks for
-// the version of each.
-func (c *committer) streamsContinue(t *tail, events []entry) error {
-	startsTrimmed := t.Head == 0 && events[0].seq > 1 || t.startsTrimmed()
-	given := make(map[streamID]bool, len(events))
-	versions := make(map[string]uint64)
-	for i := range events {
-		e := &events[i]
-		stored, err := c.index.version(e.stream)
-		if err != nil {
-			return err
+// streamsContinue reports why events do not continue their streams.
+func (c *committer) streamsContinue(t *tail, o *importOp) error {
+	startsTrimmed := t.Head == 0 && o.events[0].seq > 1 || t.startsTrimmed()
+	twice := firstRepeated(o.events)
+	versions := make([]uint64, len(o.targets))
+	for i := range o.events {
+		e := &o.events[i]
+		target := &o.targets[e.target]
+		if !target.resolved {
+			if err := c.index.resolve(target); err != nil {
+				return err
+			}
+			versions[e.target] = target.version
 		}
-		version, ok := versions[e.stream]
-		if !ok {
-			version = stored
-		}
-		reused := given[streamID{e.stream, e.id}]
-		if stored > 0 && !reused {
-			if _, reused, err = c.index.find(e.stream, e.id); err != nil {
+		reused := i == twice
+		if target.version > 0 && !reused {
+			var err error
+			if _, reused, err = c.index.lookUp(target, e); err != nil {
 				return err
 			}
 		}
+		version := versions[e.target]
 		switch {
 		case reused:
 			return misfit(i, "id", "one that its stream does not have", e.id)
@@ -133,8 +151,7 @@ func (c *committer) streamsContinue(t *tail, events []entry) error {
 		case e.version != version+1 && (version > 0 || !startsTrimmed):
 			return misfit(i, "version", fmt.Sprintf("%d, the one after the last of %q", version+1, e.stream), e.version)
 		}
-		given[streamID{e.stream, e.id}] = true
-		versions[e.stream] = e.version
+		versions[e.target] = e.version
 	}
 	return nil
 }

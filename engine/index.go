@@ -1,202 +1,306 @@
 package engine
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/leathq/leat"
 )
 
 // An index finds what blocks hold: the version of a stream, the event of an ID,
-// the runs of a stream. It is written in the batch of the blocks it describes.
-// The committer alone uses it; readers use runs.
+// the runs of a stream. It is derived from the blocks: generations in memory
+// index the latest ones, the store indexes all before.
+//
+// The committer records; anybody looks up.
 type index struct {
-	db    *pebble.DB
-	heads headCache
-
-	// What the group under way adds and the store does not show yet.
-	ids   map[streamID]known
-	dirty []*head // those that changed
-
-	buf []byte
+	db     pebble.Reader
+	size   int // events of a generation
+	memory atomic.Pointer[memory]
+	mu     sync.Mutex // held by who replaces memory
 }
 
-type streamID struct{ stream, id string }
+// A memory is what is not to be looked up in the store. It never changes, though
+// its last generation grows.
+type memory struct {
+	generations []*generation // oldest first; the last takes what is recorded
 
-// known is what is remembered of an event for good, to recognise its ID.
-type known struct {
-	shard        uint32
-	seq, version uint64
-	at, time     int64
-	digest       [16]byte
+	// dropped counts, from 1, the generations that went to the store. Who found
+	// that something is not in the store, and later finds dropped unchanged,
+	// knows that it is in memory or nowhere.
+	dropped uint64
+
+	// covered is, by shard, the sequence up to which the store has the index.
+	covered []uint64
+
+	// recent has the greatest UUIDs of those that went to the store: all above
+	// the floor. So a UUID above the floor is in memory or new.
+	recent *generation
+	floor  [16]byte
 }
 
-func newIndex(db *pebble.DB, cacheBytes int64) *index {
-	return &index{db: db, heads: headCache{max: cacheBytes}, ids: make(map[streamID]known)}
+// recentIDs is how many UUIDs stay in memory when their generation leaves it.
+// Clocks that are ahead make the floor rise early, and then new IDs are looked
+// up in the store, unless the IDs they made are fewer than these.
+const recentIDs = 16 << 10
+
+func newIndex(db pebble.Reader, size int) *index {
+	x := &index{db: db, size: size}
+	x.memory.Store(&memory{generations: []*generation{new(generation)}, dropped: 1, recent: new(generation)})
+	return x
 }
 
-// version returns the version of a stream, 0 when it has no events.
-func (x *index) version(stream string) (uint64, error) {
-	if h := x.heads.get(stream); h != nil {
-		return h.version, nil
+// growing returns the generation that takes what is recorded.
+func (m *memory) growing() *generation { return m.generations[len(m.generations)-1] }
+
+// isNew reports whether an ID that is not in memory is not in the store either.
+func (m *memory) isNew(id *eventID) bool { return id.uuid && id.text > text(m.floor[:]) }
+
+// A target is a stream that an operation writes to or names.
+type target struct {
+	stream string
+	hash   uint32
+
+	dropped uint64 // memory.dropped when the store was asked, 0 when it was not
+	stored  uint64 // the version that the store knows
+
+	// Known to the committer while it applies the operation.
+	resolved bool
+	version  uint64
+	slot     uint32 // index plus one in the growing generation, 0 when not known
+}
+
+func newTarget(stream string) target { return target{stream: stream, hash: hashStream(stream)} }
+
+// ask looks up in the store what memory cannot tell of a target, and of events
+// that go there. The caller of Append does that, so that the committer need not
+// wait for the disk.
+func (x *index) ask(t *target, events []entry) error {
+	m := x.memory.Load()
+	t.dropped = m.dropped
+	if !m.has(t) {
+		v, err := x.storedVersion(t.stream)
+		if err != nil || v == 0 {
+			return err
+		}
+		t.stored = v
 	}
-	x.buf = appendHeadKey(x.buf[:0], stream)
-	v, err := readHead(x.db, x.buf)
-	if err != nil {
-		return 0, fmt.Errorf("version of stream %q: %w", stream, err)
+	for i := range events {
+		e := &events[i]
+		if m.isNew(&e.eventID) {
+			continue
+		}
+		if _, ok := m.find(t, &e.eventID); ok {
+			continue
+		}
+		k, ok, err := x.storedID(t.stream, &e.eventID)
+		if err != nil {
+			return err
+		}
+		e.before, e.stored = k, ok
 	}
-	x.heads.add(stream, v)
-	return v, nil
+	return nil
 }
 
-// find returns what is known of an ID. Do not ask for streams without events.
-func (x *index) find(stream, id string) (known, bool, error) {
-	if k, ok := x.ids[streamID{stream, id}]; ok {
+func (m *memory) has(t *target) bool {
+	for _, g := range m.generations {
+		if _, ok := g.find(t.hash, t.stream); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// find returns what memory knows of an ID of a target.
+func (m *memory) find(t *target, id *eventID) (known, bool) {
+	for _, g := range slices.Backward(m.generations) {
+		if k, ok := g.lookUp(t, id); ok {
+			return k, true
+		}
+	}
+	return m.recent.lookUp(t, id)
+}
+
+func (g *generation) lookUp(t *target, id *eventID) (known, bool) {
+	if stream, ok := g.find(t.hash, t.stream); ok {
+		return g.findID(stream, id)
+	}
+	return known{}, false
+}
+
+// resolve finds the version of a target. The committer calls it, and all that
+// follows.
+func (x *index) resolve(t *target) error {
+	if t.resolved {
+		return nil
+	}
+	m := x.memory.Load()
+	for i, g := range slices.Backward(m.generations) {
+		stream, ok := g.find(t.hash, t.stream)
+		if !ok {
+			continue
+		}
+		t.resolved, t.version = true, g.version(stream)
+		if i == len(m.generations)-1 {
+			t.slot = stream + 1
+		}
+		return nil
+	}
+	t.version = t.stored
+	if t.dropped != m.dropped {
+		v, err := x.storedVersion(t.stream)
+		if err != nil {
+			return err
+		}
+		t.version = v
+	}
+	t.resolved = true
+	return nil
+}
+
+// lookUp returns what is known of the ID of an event that goes to a target.
+func (x *index) lookUp(t *target, e *entry) (known, bool, error) {
+	m := x.memory.Load()
+	if k, ok := m.find(t, &e.eventID); ok {
 		return k, true, nil
 	}
-	x.buf = appendIDKey(x.buf[:0], stream, id)
-	k, err := readKnown(x.db, x.buf)
-	if errors.Is(err, pebble.ErrNotFound) {
+	if t.dropped == m.dropped {
+		return e.before, e.stored, nil
+	}
+	if m.isNew(&e.eventID) {
 		return known{}, false, nil
 	}
-	if err != nil {
-		return known{}, false, fmt.Errorf("event ID %q of stream %q: %w", id, stream, err)
-	}
-	return k, true, nil
+	return x.storedID(t.stream, &e.eventID)
 }
 
-// record gives an event of the group under way the next version of its stream,
-// which version was asked for in the same group, and notes its ID.
-func (x *index) record(e *entry) {
-	x.note(e, x.heads.get(e.stream).version+1)
+// record gives an event the next version of its target, which is resolved.
+func (x *index) record(t *target, e *entry) {
+	g := x.enter(t)
+	g.note(t.slot-1, e, g.version(t.slot-1)+1)
 }
 
-// note notes an event of the group under way that has a version.
-func (x *index) note(e *entry, version uint64) {
-	h := x.heads.get(e.stream)
-	h.version, e.version = version, version
-	if !h.dirty {
-		h.dirty = true
-		x.dirty = append(x.dirty, h)
+// note notes an event that has a version.
+func (x *index) note(t *target, e *entry, version uint64) { x.enter(t).note(t.slot-1, e, version) }
+
+// enter puts a target into the growing generation. Another target of the same
+// stream may have done so.
+func (x *index) enter(t *target) *generation {
+	g := x.memory.Load().growing()
+	if t.slot == 0 {
+		stream, ok := g.find(t.hash, t.stream)
+		if !ok {
+			stream = g.add(t.hash, t.stream, t.version)
+		}
+		t.slot = stream + 1
 	}
-	x.ids[streamID{e.stream, e.id}] = e.known
+	return g
 }
 
-// addBlock writes what a block adds to the index.
-func (x *index) addBlock(b *pebble.Batch, events []*entry) {
-	for _, e := range events {
-		x.buf = appendIDKey(x.buf[:0], e.stream, e.id)
-		key := len(x.buf)
-		x.buf = e.known.append(x.buf)
-		set(b, x.buf[:key], x.buf[key:])
-	}
+// addBlock notes the runs of a block.
+func (x *index) addBlock(events []*entry) {
+	g := x.memory.Load().growing()
+	block := events[len(events)-1].seq
 	for start := 0; start < len(events); {
 		end := start + 1
-		for end < len(events) && events[end].stream == events[start].stream {
+		for end < len(events) && events[end].slot == events[start].slot {
 			end++
 		}
 		last := events[end-1]
-		x.buf = appendRunKey(x.buf[:0], last.stream, last.version)
-		key := len(x.buf)
-		x.buf = binary.AppendUvarint(x.buf, uint64(last.shard))
-		x.buf = binary.AppendUvarint(x.buf, last.seq)
-		x.buf = binary.AppendUvarint(x.buf, uint64(end-start))
-		set(b, x.buf[:key], x.buf[key:])
+		g.addRun(last.slot, run{version: last.version, shard: last.shard, seq: last.seq, n: uint64(end - start), block: block})
 		start = end
 	}
 }
 
-// finish writes the heads that the group changed.
-func (x *index) finish(b *pebble.Batch) {
-	for _, h := range x.dirty {
-		h.dirty = false
-		x.buf = appendHeadKey(x.buf[:0], h.stream)
-		key := len(x.buf)
-		x.buf = binary.AppendUvarint(x.buf, h.version)
-		set(b, x.buf[:key], x.buf[key:])
+// seal begins a new generation and returns the one that grew until now.
+func (x *index) seal() *generation {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	m := *x.memory.Load()
+	full := m.growing()
+	m.generations = append(slices.Clone(m.generations), new(generation))
+	x.memory.Store(&m)
+	return full
+}
+
+// drop forgets the oldest generation, which the store has now. Its greatest
+// UUIDs, up to recentIDs+1, are those of the entries newest.
+func (x *index) drop(covered []uint64, newest []uint32) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	m := *x.memory.Load()
+	m.remember(m.generations[0], newest)
+	m.generations = m.generations[1:]
+	m.dropped++
+	m.covered = slices.Clone(covered)
+	x.memory.Store(&m)
+}
+
+// remember makes recent and floor what they are once g is in the store alone.
+func (m *memory) remember(g *generation, newest []uint32) {
+	type ref struct {
+		g *generation
+		e *idEntry
 	}
-	clear(x.dirty)
-	x.dirty = x.dirty[:0]
+	all := make([]ref, 0, len(newest)+m.recent.events())
+	for _, i := range newest {
+		all = append(all, ref{g, g.ids.at(i)})
+	}
+	for i := range m.recent.ids.n {
+		all = append(all, ref{m.recent, m.recent.ids.at(i)})
+	}
+	id := func(r ref) string { return r.g.idText(r.e) }
+	slices.SortFunc(all, func(a, b ref) int { return strings.Compare(id(b), id(a)) })
+	if len(all) > recentIDs {
+		copy(m.floor[:], id(all[recentIDs]))
+		all = all[:recentIDs]
+	}
+	recent := new(generation)
+	for _, r := range all {
+		recent.keep(r.g.name(r.e.stream), id(r), &r.e.known)
+	}
+	m.recent = recent
 }
 
-// applied forgets the group: the store shows it now.
-func (x *index) applied() {
-	clear(x.ids)
-	x.heads.trim()
+// keep adds a UUID of a stream.
+func (g *generation) keep(name, uuid string, k *known) {
+	hash := hashStream(name)
+	stream, ok := g.find(hash, name)
+	if !ok {
+		stream = g.add(hash, name, 0)
+	}
+	g.addID(stream, &eventID{text: uuid, uuid: true, hash: hashID(uuid, hash)}, k)
 }
 
-// set adds a pair to a batch. It fails only for indexed batches, which ours are
-// not.
-func set(b *pebble.Batch, key, value []byte) { _ = b.Set(key, value, nil) }
+// storedVersion returns the version of a stream that the store knows.
+func (x *index) storedVersion(stream string) (uint64, error) {
+	buf := keyBuffers.Get().(*[]byte)
+	defer keyBuffers.Put(buf)
+	*buf = appendHeadKey((*buf)[:0], stream)
+	v, err := readHead(x.db, *buf)
+	if err != nil {
+		return 0, fmt.Errorf("version of stream %q: %w", stream, corruptOr(err))
+	}
+	return v, nil
+}
 
-func readHead(db pebble.Reader, key []byte) (uint64, error) {
-	value, closer, err := db.Get(key)
+// storedID returns what the store knows of an ID.
+func (x *index) storedID(stream string, id *eventID) (known, bool, error) {
+	buf := keyBuffers.Get().(*[]byte)
+	defer keyBuffers.Put(buf)
+	*buf = appendIDKey((*buf)[:0], stream, id)
+	k, err := readKnown(x.db, *buf)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return 0, nil
+		return known{}, false, nil
 	}
 	if err != nil {
-		return 0, err
+		return known{}, false, fmt.Errorf("event ID %q of stream %q: %w", id, stream, corruptOr(err))
 	}
-	defer closer.Close()
-	f := fields{rest: value}
-	if v := f.uvarint(); !f.bad && len(f.rest) == 0 && v > 0 {
-		return v, nil
-	}
-	return 0, fmt.Errorf("%w: head %x", leat.ErrCorrupt, value)
+	return k, true, nil
 }
 
-func readKnown(db pebble.Reader, key []byte) (known, error) {
-	value, closer, err := db.Get(key)
-	if err != nil {
-		return known{}, err
-	}
-	defer closer.Close()
-	return parseKnown(value)
-}
-
-func (k *known) append(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(k.shard))
-	dst = binary.AppendUvarint(dst, k.seq)
-	dst = binary.AppendUvarint(dst, k.version)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(k.at))
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(k.time))
-	return append(dst, k.digest[:]...)
-}
-
-func parseKnown(value []byte) (known, error) {
-	f := fields{rest: value}
-	k := known{shard: uint32(f.uvarint()), seq: f.uvarint(), version: f.uvarint()}
-	if f.bad || len(f.rest) != 8+8+16 {
-		return known{}, fmt.Errorf("%w: entry %x", leat.ErrCorrupt, value)
-	}
-	k.at = int64(binary.LittleEndian.Uint64(f.rest))
-	k.time = int64(binary.LittleEndian.Uint64(f.rest[8:]))
-	copy(k.digest[:], f.rest[16:])
-	return k, nil
-}
-
-// A run is a longest sequence of neighbouring events of one stream in a block.
-type run struct {
-	version uint64 // of its last event
-	shard   uint32
-	seq     uint64 // of its last event
-	n       uint64
-}
-
-func (r run) firstVersion() uint64 { return r.version - r.n + 1 }
-func (r run) firstSeq() uint64     { return r.seq - r.n + 1 }
-
-func parseRun(key, value []byte) (run, error) {
-	_, version, err := parseRunKey(key)
-	if err != nil {
-		return run{}, fmt.Errorf("%w: %w", leat.ErrCorrupt, err)
-	}
-	f := fields{rest: value}
-	r := run{version: version, shard: uint32(f.uvarint()), seq: f.uvarint(), n: f.uvarint()}
-	if f.bad || len(f.rest) > 0 || r.n == 0 || r.n > r.version || r.n > r.seq {
-		return run{}, fmt.Errorf("%w: run %x of %q", leat.ErrCorrupt, value, key)
-	}
-	return r, nil
-}
+// keyBuffers keep look-ups, of which there are several an Append, from
+// allocating.
+var keyBuffers = sync.Pool{New: func() any { return new([]byte) }}

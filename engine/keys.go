@@ -3,6 +3,8 @@ package engine
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/leathq/leat"
 )
 
 // Keys of the store. docs/format-block.md describes them.
@@ -11,11 +13,14 @@ const (
 	sweptPrefix  = 'w'
 	blockPrefix  = 'b'
 	runPrefix    = 's'
+	coverPrefix  = 'g' // beside the heads, to stand in a file with them
 	headPrefix   = 'h'
 	idPrefix     = 'i'
+	uuidPrefix   = 'u'
 	runSeparator = 0xff // occurs in no UTF-8
 
-	formatVersion = "1"
+	formatVersion = "2"
+	firstFormat   = "1" // see upgrade
 )
 
 var (
@@ -86,11 +91,35 @@ func appendHeadKey(dst []byte, stream string) []byte {
 	return append(append(dst, headPrefix), stream...)
 }
 
-// appendIDKey appends the key of an event's ID. The ID comes first: IDs made
+// appendIDKey appends the key of an event's ID. The ID comes first: those made
 // one after the other are often neighbours, whatever their streams.
-func appendIDKey(dst []byte, stream, id string) []byte {
+func appendIDKey(dst []byte, stream string, id *eventID) []byte {
+	if id.uuid {
+		dst = append(dst, uuidPrefix)
+		dst = append(dst, id.text...)
+		return append(dst, stream...)
+	}
 	dst = append(dst, idPrefix)
-	dst = append(dst, id...)
+	dst = append(dst, id.text...)
 	dst = append(dst, stream...)
-	return append(dst, byte(len(id)-1))
+	return append(dst, byte(len(id.text)-1))
+}
+
+// parseIDKey is the inverse of appendIDKey. What it returns is in the key's
+// memory.
+func parseIDKey(key []byte) (stream string, id eventID, err error) {
+	switch {
+	case len(key) > 17 && key[0] == uuidPrefix:
+		return text(key[17:]), eventID{text: text(key[1:17]), uuid: true}, nil
+	case len(key) > 3 && key[0] == idPrefix:
+		rest := key[1 : len(key)-1]
+		if n := int(key[len(key)-1]) + 1; n < len(rest) {
+			return text(rest[n:]), eventID{text: text(rest[:n])}, nil
+		}
+	}
+	return "", eventID{}, fmt.Errorf("%w: key %x is not an ID's", leat.ErrCorrupt, key)
+}
+
+func coverKey(shard uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{coverPrefix}, shard)
 }

@@ -13,7 +13,8 @@ import (
 )
 
 // Log is a log in a directory. It is a [leat.Log], [leat.Trimmer],
-// [leat.Splitter], [leat.Importer] and [leat.Limiter], safe for concurrent use.
+// [leat.Splitter], [leat.Importer],
+// [leat.Scanner] and [leat.Limiter], safe for concurrent use.
 // Make one with Create or Open, and Close it.
 type Log struct {
 	dir   string
@@ -22,12 +23,16 @@ type Log struct {
 	fuse  *fuse
 	store *store
 	queue *queue
+	index *index
+
+	blocks *blockCache
 
 	view atomic.Pointer[view]
 
 	// See Stats.
-	recorded, bytes, groups atomic.Uint64
-	latest                  atomic.Int64 // the last At, in nanoseconds since 1970
+	recorded, bytes, groups, generations atomic.Uint64
+
+	latest atomic.Int64 // the last At, in nanoseconds since 1970
 
 	// closing ends waiting readers. reading is held for reading while the store
 	// is used, so that Close can wait; closed is set under it.
@@ -35,7 +40,7 @@ type Log struct {
 	reading sync.RWMutex
 	closed  bool
 
-	workers  sync.WaitGroup // committer and syncer
+	workers  sync.WaitGroup // committer, syncer, indexer
 	stuck    atomic.Bool    // in Pebble, which cannot be closed
 	sweeping sync.Mutex     // held by who removes what was trimmed
 }
@@ -45,6 +50,7 @@ var _ interface {
 	leat.Trimmer
 	leat.Splitter
 	leat.Importer
+	leat.Scanner
 	leat.Limiter
 } = (*Log)(nil)
 
@@ -99,16 +105,25 @@ func Open(dir string, o Options) (*Log, error) {
 // start recovers the log in a store and begins to take appends. It closes the
 // store when it fails.
 func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
+	if err := s.upgrade(); err != nil {
+		return nil, errors.Join(fmt.Errorf("bring the log in %s to version %s of the format: %w", dir, formatVersion, err), s.close())
+	}
 	info, tails, err := s.recover()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.close())
 	}
 	l := &Log{
 		dir: dir, info: info, o: o, fuse: f, store: s,
-		queue: newQueue(), closing: make(chan struct{}),
+		queue: newQueue(), closing: make(chan struct{}), blocks: newBlockCache(o.CacheBytes / 2),
 	}
+	x := newIndex(s.DB, o.GenerationEvents)
+	ix := &indexer{store: s, index: x}
+	if err := ix.recover(tails); err != nil {
+		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.close())
+	}
+	generations := make(chan *sealed, maxSealed)
 	c := &committer{
-		db: s.DB, index: newIndex(s.DB, o.CacheBytes/8), clock: o.Clock, latest: &l.latest, single: info.Single,
+		db: s.DB, index: x, sealed: generations, clock: o.Clock, latest: &l.latest, single: info.Single,
 		space:  &space{fs: o.FS, dir: dir, reserve: o.ReserveBytes},
 		shards: tails,
 	}
@@ -118,7 +133,8 @@ func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
 	c.setRoutes()
 	v, _ := c.publish()
 	l.view.Store(v)
-	if err := l.sweepAll(context.Background()); errors.Is(err, leat.ErrCorrupt) {
+	l.index = x
+	if err := l.sweep(context.Background()); errors.Is(err, leat.ErrCorrupt) {
 		o.Logger.Warn("what is trimmed stays on the disk", "dir", dir, "error", err)
 	} else if err != nil {
 		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.close())
@@ -128,6 +144,7 @@ func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
 	synced := make(chan *group, 1)
 	l.workers.Go(func() { l.commit(c, synced) })
 	l.workers.Go(func() { l.sync(synced) })
+	l.workers.Go(func() { l.indexAll(ix, generations) })
 	return l, nil
 }
 

@@ -122,6 +122,8 @@ func (s *store) readInfo() (leat.Info, error) {
 		return leat.Info{}, s.notALog()
 	case err != nil:
 		return leat.Info{}, corruptOr(err)
+	case string(format) == firstFormat:
+		return leat.Info{}, fmt.Errorf("its format is version 1: open the log once to bring it to version %s: %w", formatVersion, leat.ErrUnsupported)
 	case string(format) != formatVersion:
 		return leat.Info{}, fmt.Errorf("its format is version %q, this engine reads version %s: %w", format, formatVersion, leat.ErrUnsupported)
 	}
@@ -199,22 +201,19 @@ func (s *store) findEnd(t *tail) error {
 	if !it.Last() {
 		return corruptOr(it.Error())
 	}
-	value, err := it.ValueAndErr()
+	b, err := blockAt(it)
 	if err != nil {
 		return corruptOr(err)
 	}
-	b, err := openBlock(it.Key(), value)
-	for err == nil && b.more() {
-		_, err = b.next()
-	}
-	if err != nil {
-		return err
-	}
 	if b.last >= t.Head {
-		t.Head, t.lastAt = b.last, b.lastAt
+		t.Head, t.lastAt = b.last, b.record(b.len()-1).at
 	}
 	return nil
 }
+
+// set adds a pair to a batch. It fails only for indexed batches, which ours are
+// not.
+func set(b *pebble.Batch, key, value []byte) { _ = b.Set(key, value, nil) }
 
 // value returns a copy of a value.
 func (s *store) value(key []byte) ([]byte, error) {

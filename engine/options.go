@@ -18,9 +18,15 @@ type Options struct {
 	Clock func() time.Time
 
 	// CacheBytes bounds the cache of what was read from disk; 64 MiB when 0.
-	// Another eighth of it keeps the versions of streams lately written to, and
-	// up to 128 MiB hold what is not yet sorted into files.
+	// Half of it holds decoded blocks. Another 128 MiB at most hold events that
+	// are not yet sorted into files.
 	CacheBytes int64
+
+	// GenerationEvents is of how many events the index is kept in memory before
+	// it is sorted into files; 262,144 when 0. An event takes about 180 bytes
+	// there, and up to three generations are in memory. After a crash, Open
+	// reads that many events again.
+	GenerationEvents int
 
 	// ReserveBytes is the free space below which Append returns leat.ErrFull.
 	// When 0 it is 256 MiB or a twentieth of the disk, what is less. Negative
@@ -33,6 +39,7 @@ type Options struct {
 
 const (
 	defaultCacheBytes   = 64 << 20
+	defaultGeneration   = 256 << 10
 	defaultReserveBytes = 256 << 20
 )
 
@@ -46,6 +53,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = defaultCacheBytes
+	}
+	if o.GenerationEvents <= 0 {
+		o.GenerationEvents = defaultGeneration
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

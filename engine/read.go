@@ -9,8 +9,22 @@ import (
 	"github.com/leathq/leat"
 )
 
-// ReadShard implements leat.Log. Each event has memory of its own.
+// ReadShard implements leat.Log. The events share memory in pieces of 16 KiB.
 func (l *Log) ReadShard(ctx context.Context, id leat.ShardID, after uint64, o leat.ReadOptions) (leat.Batch, error) {
+	return l.waitShard(ctx, id, after, o, nil)
+}
+
+// ScanShard implements leat.Scanner.
+func (l *Log) ScanShard(
+	ctx context.Context, id leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error,
+) (leat.Batch, error) {
+	return l.waitShard(ctx, id, after, o, visit)
+}
+
+// waitShard reads a shard, and waits for its first event if need be.
+func (l *Log) waitShard(
+	ctx context.Context, id leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error,
+) (leat.Batch, error) {
 	if o.Filter.Where != "" {
 		return leat.Batch{}, fmt.Errorf("evaluate the filter %q: %w", o.Filter.Where, leat.ErrUnsupported)
 	}
@@ -19,7 +33,7 @@ func (l *Log) ReadShard(ctx context.Context, id leat.ShardID, after uint64, o le
 	}
 	var timeout <-chan time.Time
 	for {
-		b, more, err := l.readShard(ctx, id, after, o)
+		b, more, err := l.readShard(ctx, id, after, o, visit)
 		if err != nil || b.Next > after || b.Closed || o.Wait <= 0 {
 			return b, err
 		}
@@ -41,7 +55,9 @@ func (l *Log) ReadShard(ctx context.Context, id leat.ShardID, after uint64, o le
 }
 
 // readShard returns what there is, and what is closed when there may be more.
-func (l *Log) readShard(ctx context.Context, id leat.ShardID, after uint64, o leat.ReadOptions) (leat.Batch, <-chan struct{}, error) {
+func (l *Log) readShard(
+	ctx context.Context, id leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error,
+) (leat.Batch, <-chan struct{}, error) {
 	if err := l.read(ctx); err != nil {
 		return leat.Batch{}, nil, err
 	}
@@ -64,15 +80,17 @@ func (l *Log) readShard(ctx context.Context, id leat.ShardID, after uint64, o le
 		return leat.Batch{}, nil, &leat.TrimmedError{Shard: id, Oldest: s.Oldest}
 	}
 	r := shardReader{
-		number: number, head: s.Head, limit: o.Limit, all: o.Filter.System && o.Filter.Equal(leat.Filter{System: true}),
+		log: l, number: number, head: s.Head, limit: o.Limit, visit: visit,
+		all:     o.Filter.System && o.Filter.Equal(leat.Filter{System: true}),
 		matcher: o.Filter.Matcher(),
 		batch:   leat.Batch{Shard: id, Epoch: l.info.Epoch, Next: after, Head: s.Head},
 	}
-	if o.Filter.Equal(leat.Filter{}) || r.all {
+	if visit == nil && (o.Filter.Equal(leat.Filter{}) || r.all) {
 		r.batch.Events = make([]leat.Recorded, 0, min(uint64(o.Limit), s.Head-after, maxReserved))
 	}
-	err := r.run(ctx, l.store.DB)
-	if err != nil {
+	if err := r.run(ctx); r.stopped != nil {
+		return r.batch, nil, r.stopped
+	} else if err != nil {
 		return leat.Batch{}, nil, l.readError(number, after+1, err)
 	}
 	r.batch.Closed = s.Closed && r.batch.Next == s.Head
@@ -94,22 +112,30 @@ func (l *Log) readError(number uint32, seq uint64, err error) error {
 
 // A shardReader gathers a Batch.
 type shardReader struct {
+	log     *Log
 	number  uint32
 	head    uint64
 	limit   int
 	all     bool // every event matches
 	matcher *leat.Matcher
+	visit   func(*leat.Recorded) error // takes the events, unless it is nil
+	stopped error                      // of visit
 
 	batch    leat.Batch
+	matched  int
 	examined int // bytes
+
+	gift  gift          // memory of batch.Events
+	event leat.Recorded // that is visited
+	attrs [64]leat.Attr // of its Meta
 }
 
 // run reads blocks until the batch is full or the head is reached.
-func (r *shardReader) run(ctx context.Context, db *pebble.DB) error {
+func (r *shardReader) run(ctx context.Context) error {
 	if r.batch.Next == r.head {
 		return nil
 	}
-	it, err := db.NewIter(&pebble.IterOptions{
+	it, err := r.log.store.NewIter(&pebble.IterOptions{
 		LowerBound: blockKey(r.number, r.batch.Next+1), UpperBound: blockKey(r.number, r.head+1),
 	})
 	if err != nil {
@@ -120,11 +146,14 @@ func (r *shardReader) run(ctx context.Context, db *pebble.DB) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b, err := blockAt(it, r.batch.Next+1)
+		b, err := r.log.blockAt(it)
 		if err != nil {
 			return err
 		}
-		full, err := r.readBlock(&b)
+		if !b.holds(r.batch.Next + 1) {
+			return missing(r.number, r.batch.Next+1)
+		}
+		full, err := r.readBlock(b)
 		if err != nil || full {
 			return err
 		}
@@ -140,46 +169,47 @@ func (r *shardReader) run(ctx context.Context, db *pebble.DB) error {
 
 // readBlock adds the events of a block to the batch. It reports whether the
 // batch is full.
-func (r *shardReader) readBlock(b *blockReader) (full bool, err error) {
-	for b.more() {
-		rec, err := b.next()
-		if err != nil {
-			return false, err
-		}
-		if rec.place == 0 && (len(r.batch.Events) >= r.limit || r.examined >= leat.MaxReadBytes) {
+func (r *shardReader) readBlock(b *block) (full bool, err error) {
+	for i := int(r.batch.Next + 1 - b.first); i < b.len(); i++ {
+		rec := b.record(i)
+		if rec.place == 0 && (r.matched >= r.limit || r.examined >= leat.MaxReadBytes) {
 			return true, nil
+		}
+		if r.all || r.matcher.Match(text(rec.stream), text(rec.typ)) {
+			if err := r.take(&rec); err != nil {
+				return false, err
+			}
+			r.matched++
 		}
 		r.batch.Next = rec.seq
 		r.examined += rec.size()
-		if !r.all && !r.matcher.Match(text(rec.stream), text(rec.typ)) {
-			continue
-		}
-		e, err := rec.event(r.batch.Shard)
-		if err != nil {
-			return false, b.corrupt(fmt.Sprintf("event %d: %v", rec.seq, err))
-		}
-		r.batch.Events = append(r.batch.Events, e)
 	}
 	return false, nil
 }
 
-// blockAt opens the block at an iterator and moves to the event of a sequence,
-// which the block must hold.
-func blockAt(it *pebble.Iterator, seq uint64) (blockReader, error) {
-	value, err := it.ValueAndErr()
-	if err != nil {
-		return blockReader{}, err
+func (r *shardReader) take(rec *record) error {
+	if r.visit != nil {
+		rec.decode(&r.event, r.batch.Shard, rec.raw, r.attrs[:])
+		r.stopped = r.visit(&r.event)
+		return r.stopped
 	}
-	b, err := openBlock(it.Key(), value)
-	if err != nil {
-		return blockReader{}, err
-	}
-	if b.first > seq || b.last < seq {
-		return blockReader{}, missing(b.shard, seq)
-	}
-	return b, b.skipTo(seq)
+	r.batch.Events = append(r.batch.Events, leat.Recorded{})
+	r.gift.event(&r.batch.Events[len(r.batch.Events)-1], rec, r.batch.Shard)
+	return nil
 }
 
-func missing(shard uint32, seq uint64) error {
-	return fmt.Errorf("%w: event %d of %s is missing", leat.ErrCorrupt, seq, leat.ShardNumber(int(shard)))
+// blockAt returns the block at an iterator.
+func (l *Log) blockAt(it *pebble.Iterator) (*block, error) {
+	shard, last, err := parseBlockKey(it.Key())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", leat.ErrCorrupt, err)
+	}
+	if b := l.blocks.get(blockID{shard, last}); b != nil {
+		return b, nil
+	}
+	b, err := blockAt(it)
+	if err == nil {
+		l.blocks.add(b)
+	}
+	return b, err
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -47,8 +46,8 @@ func setPlace(raw []byte, place uint32, version uint64, at, happened int64) {
 	binary.LittleEndian.PutUint64(raw[24:], uint64(happened))
 }
 
-// A record is an event where it stands in a block: parsed as far as its type.
-// Its memory is the block's.
+// A record is an event where it stands in a block, as far as it is needed to
+// tell whether somebody wants it. Its memory is the block's.
 type record struct {
 	raw      []byte
 	shard    uint32
@@ -67,7 +66,7 @@ var (
 	errVersion = errors.New("version 0")
 )
 
-// parseRecord parses the event at the beginning of b.
+// parseRecord checks the event at the beginning of b and returns it.
 func parseRecord(b []byte) (record, error) {
 	if len(b) < recordHeaderSize {
 		return record{}, errShort
@@ -76,53 +75,74 @@ func parseRecord(b []byte) (record, error) {
 	if n < recordHeaderSize || uint64(n) > uint64(len(b)) {
 		return record{}, errShort
 	}
-	r := record{
-		raw:     b[:n:n],
-		place:   binary.LittleEndian.Uint32(b[4:]),
-		version: binary.LittleEndian.Uint64(b[8:]),
-		at:      int64(binary.LittleEndian.Uint64(b[16:])),
-		time:    int64(binary.LittleEndian.Uint64(b[24:])),
+	f := fields{rest: b[recordHeaderSize:n]}
+	stream := f.bytes()
+	for range 4 { // type, ID, source, content type
+		f.bytes()
 	}
+	for attrs := f.uvarint(); attrs > 0 && !f.bad; attrs-- {
+		f.bytes()
+		f.bytes()
+	}
+	if f.bad || len(stream) == 0 {
+		return record{}, errLengths
+	}
+	r := readRecord(b[:n:n])
 	if r.version == 0 {
 		return record{}, errVersion
-	}
-	f := fields{rest: r.raw[recordHeaderSize:]}
-	r.stream, r.typ = f.bytes(), f.bytes()
-	if f.bad || len(r.stream) == 0 {
-		return record{}, errLengths
 	}
 	return r, nil
 }
 
-// event returns the event, of the shard called id, in memory of its own.
-func (r *record) event(id leat.ShardID) (leat.Recorded, error) {
-	f := fields{rest: bytes.Clone(r.raw[recordHeaderSize:])}
-	e := leat.Recorded{Shard: id, Seq: r.seq, Commit: r.commit, Version: r.version, At: fromNanos(r.at)}
-	e.Stream, e.Type, e.ID, e.Source = text(f.bytes()), text(f.bytes()), text(f.bytes()), text(f.bytes())
-	e.ContentType, e.Time = text(f.bytes()), fromNanos(r.time)
-	if e.ContentType == "" {
-		e.ContentType = leat.DefaultContentType
+// readRecord returns an event that parseRecord found good. Its place in the log
+// is for the caller to add.
+func readRecord(raw []byte) record {
+	f := fields{rest: raw[recordHeaderSize:]}
+	return record{
+		raw:     raw,
+		place:   binary.LittleEndian.Uint32(raw[4:]),
+		version: binary.LittleEndian.Uint64(raw[8:]),
+		at:      int64(binary.LittleEndian.Uint64(raw[16:])),
+		time:    int64(binary.LittleEndian.Uint64(raw[24:])),
+		stream:  f.bytes(),
+		typ:     f.bytes(),
 	}
-	// Every attribute takes two bytes at least: no count makes this allocate
-	// more than a multiple of the block.
-	attrs := f.uvarint()
-	if f.bad || attrs > uint64(len(f.rest))/2 {
-		return leat.Recorded{}, errLengths
-	}
-	if attrs > 0 {
-		e.Meta = make(leat.Meta, attrs)
-	}
-	for i := range e.Meta {
-		e.Meta[i] = leat.Attr{Key: text(f.bytes()), Value: text(f.bytes())}
-	}
-	if f.bad {
-		return leat.Recorded{}, errLengths
-	}
-	if len(f.rest) > 0 {
-		e.Data = f.rest[:len(f.rest):len(f.rest)]
-	}
-	return e, nil
 }
+
+// size returns the bytes of the event that count as read, a little more than
+// leat.Event.Size.
+func (r *record) size() int { return len(r.raw) - recordHeaderSize }
+
+// decode makes e the event of a shard. The memory of raw, which the record was
+// read from or a copy of it, becomes the event's; attrs has room for its Meta
+// and is returned without what was used.
+func (r *record) decode(e *leat.Recorded, shard leat.ShardID, raw []byte, attrs []leat.Attr) []leat.Attr {
+	f := fields{rest: raw[recordHeaderSize:]}
+	e.Shard, e.Seq, e.Commit, e.Version = shard, r.seq, r.commit, r.version
+	e.At, e.Time = fromNanos(r.at), fromNanos(r.time)
+	e.Stream, e.Type, e.ID, e.Source = text(f.bytes()), text(f.bytes()), text(f.bytes()), text(f.bytes())
+	e.ContentType = leat.DefaultContentType
+	if b := f.bytes(); len(b) > 0 {
+		e.ContentType = text(b)
+	}
+	e.Meta, e.Data = nil, nil
+	if n := f.uvarint(); n > 0 {
+		if n > uint64(cap(attrs)) {
+			attrs = make([]leat.Attr, max(n, moreAttrs))
+		}
+		e.Meta, attrs = attrs[:n:n], attrs[n:]
+		for i := range e.Meta {
+			e.Meta[i] = leat.Attr{Key: text(f.bytes()), Value: text(f.bytes())}
+		}
+	}
+	if n := len(f.rest); n > 0 {
+		e.Data = f.rest[:n:n]
+	}
+	return attrs
+}
+
+// moreAttrs is for how many attributes memory is taken at a time.
+const moreAttrs = 24
 
 // fields reads the variable part of an event. After a length that does not fit,
 // bad is set and everything reads as empty.
@@ -132,6 +152,15 @@ type fields struct {
 }
 
 func (f *fields) uvarint() uint64 {
+	if len(f.rest) > 0 && f.rest[0] < 0x80 { // as nearly always
+		v := f.rest[0]
+		f.rest = f.rest[1:]
+		return uint64(v)
+	}
+	return f.longUvarint()
+}
+
+func (f *fields) longUvarint() uint64 {
 	v, n := binary.Uvarint(f.rest)
 	if n <= 0 {
 		f.bad, f.rest = true, nil
@@ -152,12 +181,32 @@ func (f *fields) bytes() []byte {
 	return b
 }
 
-// size returns the bytes of the event that count as read, a little more than
-// leat.Event.Size.
-func (r *record) size() int { return len(r.raw) - recordHeaderSize }
-
 // text returns b as a string that shares its memory, which must never change
 // again while the string is in use.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func fromNanos(ns int64) time.Time { return time.Unix(0, ns).UTC() }
+
+// A gift is memory for events that the caller of the log keeps. It grows in
+// pieces of a bounded size, because an event that is kept keeps all of its
+// piece.
+type gift struct {
+	bytes     []byte
+	attrs     []leat.Attr
+	lastPiece int // of bytes
+}
+
+const maxPiece = 16 << 10
+
+// event decodes a record into memory of the gift.
+func (g *gift) event(e *leat.Recorded, r *record, shard leat.ShardID) {
+	n := len(r.raw)
+	if n > len(g.bytes) {
+		g.lastPiece = max(n, min(2*g.lastPiece, maxPiece))
+		g.bytes = make([]byte, g.lastPiece)
+	}
+	raw := g.bytes[:n:n]
+	copy(raw, r.raw)
+	g.bytes = g.bytes[n:]
+	g.attrs = r.decode(e, shard, raw, g.attrs)
+}

@@ -20,9 +20,10 @@ import (
 // A store is the Pebble store of a directory, locked for this process.
 type store struct {
 	*pebble.DB
-	dir  string
-	fs   vfs.FS
-	lock *pebble.Lock
+	dir     string
+	fs      vfs.FS
+	options *pebble.Options
+	lock    *pebble.Lock
 }
 
 // ownerFile holds the process ID of who has the directory open. It is also how
@@ -51,7 +52,7 @@ func openStore(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
 		err = fmt.Errorf("open the store in %s: %w", dir, corruptOr(err))
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &store{DB: db, dir: dir, fs: o.FS, lock: lock}, nil
+	return &store{DB: db, dir: dir, fs: o.FS, options: po, lock: lock}, nil
 }
 
 type storeMode int
@@ -90,7 +91,7 @@ func pebbleOptions(o Options, f *fuse) *pebble.Options {
 		EventListener:      logger.listener(),
 
 		// Pebble takes the memory of memtables out of the cache.
-		Cache:                       pebble.NewCache(o.CacheBytes + memTables*memTableBytes),
+		Cache:                       pebble.NewCache(o.CacheBytes/2 + memTables*memTableBytes),
 		MemTableSize:                memTableBytes,
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       4,

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"unicode/utf8"
 
@@ -55,7 +57,7 @@ type streamCursor struct {
 	after, through uint64
 	reverse        bool
 
-	begun  bool
+	begun  bool // through is bound by the stream's version, of a reverse reading
 	done   bool
 	limit  int // events of the next piece
 	events []leat.Recorded
@@ -69,18 +71,13 @@ func (c *streamCursor) fill(ctx context.Context) error {
 		return err
 	}
 	defer c.log.reading.RUnlock()
-	v := c.log.view.Load() // before the snapshot, which then has all that is durable in it
-	snapshot := c.log.store.NewSnapshot()
-	defer snapshot.Close()
-	lower, upper := runBounds(c.stream)
-	runs, err := snapshot.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
-		return corruptOr(err)
-	}
-	defer runs.Close()
-	p := &piece{streamCursor: c, view: v, snapshot: snapshot, runs: runs}
-	defer p.close()
-	err = p.read(ctx)
+	// In this order: what the view shows is in memory or in the store then, and
+	// what leaves memory meanwhile is in the store already.
+	p := &piece{streamCursor: c, view: c.log.view.Load()}
+	p.runs = runCursor{db: c.log.store, stream: c.stream}
+	p.runs.late, p.pending = p.view.split(c.log.index.memory.Load().runs(c.stream, c.after))
+	defer p.runs.close()
+	err := p.read(ctx)
 	if errors.Is(err, errTrimmedMeanwhile) {
 		return nil // the next piece, with a new view, tells
 	}
@@ -89,36 +86,19 @@ func (c *streamCursor) fill(ctx context.Context) error {
 
 var errTrimmedMeanwhile = errors.New("trimmed while it was read")
 
-// A piece is the reading of one piece: the store as it is at one moment.
+// A piece is the reading of one piece: the log as it is at one moment.
 type piece struct {
 	*streamCursor
-	view     *view
-	snapshot *pebble.Snapshot
-	runs     *pebble.Iterator
-	blocks   *pebble.Iterator // nil until it is needed
-	block    blockReader      // at blocks; none when its last is 0
-}
-
-func (p *piece) close() {
-	if p.blocks != nil {
-		_ = p.blocks.Close() // its errors were seen when it was used
-	}
+	view    *view
+	runs    runCursor
+	pending []run  // of the stream that are not durable yet
+	block   *block // read last
+	gift    gift   // memory of events
 }
 
 func (p *piece) read(ctx context.Context) error {
-	if !p.begun {
-		last, err := p.version()
-		if err != nil {
-			return err
-		}
-		if p.through == 0 || p.through > last {
-			p.through = last
-		}
-		p.begun, p.limit = true, firstStreamEvents
-	}
-	if p.after >= p.through {
-		p.done = true
-		return nil
+	if p.limit == 0 {
+		p.limit = firstStreamEvents
 	}
 	if p.reverse {
 		return p.backward(ctx)
@@ -126,35 +106,18 @@ func (p *piece) read(ctx context.Context) error {
 	return p.forward(ctx)
 }
 
-// version returns the durable version of the stream. Runs above it are there
-// while their group is being synced.
+// version returns the durable version of the stream.
 func (p *piece) version() (uint64, error) {
-	above := uint64(0) // first version that is not durable
-	for p.runs.Last(); p.runs.Valid(); p.runs.Prev() {
-		r, err := p.run()
-		if err != nil {
-			return 0, err
-		}
-		if p.view.durable(r.shard, r.seq) {
-			return r.version, nil
-		}
-		above = r.firstVersion()
+	if n := len(p.runs.late); n > 0 {
+		return p.runs.late[n-1].version, nil
 	}
-	if err := p.runs.Error(); err != nil {
-		return 0, err
+	if len(p.pending) > 0 {
+		return p.pending[0].firstVersion() - 1, nil // versions have no hole
 	}
-	if above > 0 {
-		return above - 1, nil // versions have no hole
+	if r, ok, err := p.runs.last(); ok || err != nil {
+		return r.version, err
 	}
-	return readHead(p.snapshot, appendHeadKey(nil, p.stream))
-}
-
-func (p *piece) run() (run, error) {
-	value, err := p.runs.ValueAndErr()
-	if err != nil {
-		return run{}, err
-	}
-	return parseRun(p.runs.Key(), value)
+	return p.log.index.storedVersion(p.stream)
 }
 
 // kept returns the part of a run that is not trimmed; its n is 0 when there is
@@ -172,53 +135,82 @@ func (p *piece) kept(r run) run {
 
 // forward reads the events above after.
 func (p *piece) forward(ctx context.Context) error {
-	p.runs.SeekGE(appendRunKey(nil, p.stream, p.after+1))
-	for ; p.runs.Valid(); p.runs.Next() {
-		r, err := p.run()
+	if p.through > 0 && p.after >= p.through || p.after == math.MaxUint64 {
+		p.done = true
+		return nil
+	}
+	p.runs.seek(p.after + 1)
+	for ; ; p.runs.next() {
+		r, ok, err := p.runs.run()
 		if err != nil {
 			return err
+		}
+		if !ok {
+			return p.ended()
 		}
 		r = p.kept(r)
 		if r.n == 0 || r.firstVersion() > p.after+1 {
 			return p.trimmed()
 		}
-		if err := p.readRun(ctx, r, p.after+1, min(r.version, p.through)); err != nil {
+		to := r.version
+		if p.through > 0 {
+			to = min(to, p.through)
+		}
+		if err := p.readRun(ctx, r, p.after+1, to); err != nil {
 			return err
 		}
-		p.after = p.events[len(p.events)-1].Version
-		if p.after == p.through {
+		if p.after = to; p.after == p.through {
 			p.done = true
 			return nil
 		}
 		if p.full() {
-			return nil
+			return p.bound()
 		}
 	}
-	if err := p.runs.Error(); err != nil {
-		return err
-	}
-	return p.trimmed()
 }
 
-// trimmed returns the error that says where the stream's kept events begin,
-// from the run at which p.runs is.
-func (p *piece) trimmed() error {
-	for ; p.runs.Valid(); p.runs.Next() {
-		r, err := p.run()
+// ended ends a forward reading that found no further run: it came to the end of
+// the stream, unless what it would have read is gone.
+func (p *piece) ended() error {
+	if len(p.events) == 0 {
+		version, err := p.version()
 		if err != nil {
 			return err
 		}
-		if p.view.durable(r.shard, r.seq) {
-			r = p.kept(r)
+		if version > p.after {
+			return p.trimmed()
 		}
-		if r.n > 0 {
+	}
+	p.done = true
+	return nil
+}
+
+// bound keeps a reading in several pieces from running after a stream that
+// grows.
+func (p *piece) bound() error {
+	version, err := p.version()
+	if err == nil && (p.through == 0 || p.through > version) {
+		p.through = version
+	}
+	return err
+}
+
+// trimmed returns the error that says where the stream's kept events begin, from
+// the current run on.
+func (p *piece) trimmed() error {
+	for ; ; p.runs.next() {
+		r, ok, err := p.runs.run()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if r = p.kept(r); r.n > 0 {
 			return &leat.TrimmedError{Stream: p.stream, Oldest: r.firstVersion()}
 		}
 	}
-	if err := p.runs.Error(); err != nil {
-		return err
-	}
-	version, err := readHead(p.snapshot, appendHeadKey(nil, p.stream))
+	version, err := p.version()
 	if err != nil {
 		return err
 	}
@@ -227,23 +219,31 @@ func (p *piece) trimmed() error {
 
 // backward reads the events up to through, newest first.
 func (p *piece) backward(ctx context.Context) error {
-	p.runs.SeekGE(appendRunKey(nil, p.stream, p.through))
-	for ; p.runs.Valid(); p.runs.Prev() {
-		r, err := p.run()
+	if !p.begun {
+		p.begun = true
+		if err := p.bound(); err != nil {
+			return err
+		}
+	}
+	if p.after >= p.through {
+		p.done = true
+		return nil
+	}
+	for p.runs.seek(p.through); ; p.runs.prev() {
+		r, ok, err := p.runs.run()
 		if err != nil {
 			return err
 		}
-		r = p.kept(r)
-		if r.n == 0 || r.firstVersion() > p.through {
+		if r = p.kept(r); !ok || r.n == 0 || r.firstVersion() > p.through {
 			break
 		}
 		n := len(p.events)
-		if err := p.readRun(ctx, r, max(r.firstVersion(), p.after+1), min(r.version, p.through)); err != nil {
+		from := max(r.firstVersion(), p.after+1)
+		if err := p.readRun(ctx, r, from, min(r.version, p.through)); err != nil {
 			return err
 		}
 		slices.Reverse(p.events[n:])
-		p.through = p.events[len(p.events)-1].Version - 1
-		if p.through == p.after {
+		if p.through = from - 1; p.through == p.after {
 			p.done = true
 			return nil
 		}
@@ -251,10 +251,7 @@ func (p *piece) backward(ctx context.Context) error {
 			return nil
 		}
 	}
-	if err := p.runs.Error(); err != nil {
-		return err
-	}
-	p.runs.SeekGE(appendRunKey(nil, p.stream, p.after+1))
+	p.runs.seek(p.after + 1)
 	return p.trimmed()
 }
 
@@ -263,50 +260,70 @@ func (p *piece) readRun(ctx context.Context, r run, from, to uint64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := p.seek(r.shard, r.seq-(r.version-from)); err != nil {
+	seq := r.seq - (r.version - from)
+	if err := p.open(r, seq); err != nil {
 		return err
 	}
+	shard := p.view.shards[r.shard].ID
 	for v := from; v <= to; v++ {
-		rec, err := p.block.next()
-		if err != nil {
-			return err
-		}
+		rec := p.block.record(int(seq - p.block.first + v - from))
 		if string(rec.stream) != p.stream || rec.version != v {
 			return p.block.corrupt(fmt.Sprintf("event %d is not version %d of stream %q, as the index says", rec.seq, v, p.stream))
 		}
-		e, err := rec.event(p.view.shards[r.shard].ID)
-		if err != nil {
-			return p.block.corrupt(fmt.Sprintf("event %d: %v", rec.seq, err))
-		}
-		p.events = append(p.events, e)
+		p.events = append(p.events, leat.Recorded{})
+		p.gift.event(&p.events[len(p.events)-1], &rec, shard)
 		p.bytes += rec.size()
 	}
 	return nil
 }
 
-// seek moves p.block to an event.
-func (p *piece) seek(shard uint32, seq uint64) (err error) {
-	if p.block.shard == shard && p.block.seq <= seq && seq <= p.block.last {
-		return p.block.skipTo(seq)
+// open makes block the one that holds a run, from seq on.
+func (p *piece) open(r run, seq uint64) error {
+	if p.block != nil && p.block.shard == r.shard && p.block.holds(seq) && p.block.holds(r.seq) {
+		return nil
 	}
-	if p.blocks == nil {
-		p.blocks, err = p.snapshot.NewIter(&pebble.IterOptions{LowerBound: []byte{blockPrefix}, UpperBound: []byte{blockPrefix + 1}})
-		if err != nil {
-			return err
-		}
+	if int(r.shard) >= len(p.view.shards) {
+		return missing(r.shard, seq)
 	}
-	if !p.blocks.SeekGE(blockKey(shard, seq)) {
-		err = p.blocks.Error()
-		if err == nil {
-			err = missing(shard, seq)
-		}
-	} else {
-		p.block, err = blockAt(p.blocks, seq)
+	b, err := p.log.blockOf(r)
+	if err == nil && (!b.holds(seq) || !b.holds(r.seq)) {
+		err = missing(r.shard, seq)
 	}
-	if err != nil && seq < p.log.view.Load().oldest(shard) {
+	if err != nil && seq < p.log.view.Load().oldest(r.shard) {
 		return errTrimmedMeanwhile
 	}
+	p.block = b
 	return err
+}
+
+// blockOf returns the block that holds a run.
+func (l *Log) blockOf(r run) (*block, error) {
+	if r.block > 0 {
+		if b := l.blocks.get(blockID{r.shard, r.block}); b != nil {
+			return b, nil
+		}
+	}
+	b, err := readBlockOf(l.store, r)
+	if err == nil {
+		l.blocks.add(b)
+	}
+	return b, err
+}
+
+func readBlockOf(db pebble.Reader, r run) (*block, error) {
+	if r.block == 0 {
+		return findBlock(db, r.shard, r.seq)
+	}
+	key := blockKey(r.shard, r.block)
+	value, closer, err := db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, missing(r.shard, r.seq)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	return parseBlock(key, bytes.Clone(value))
 }
 
 // full reports whether the piece is large enough. The next may be larger.

@@ -10,114 +10,189 @@ import (
 	"github.com/leathq/leat"
 )
 
-// sweepBlocks is how many blocks are removed at a time.
-const sweepBlocks = 256
+// What is trimmed of a shard is removed in two ways. Its blocks go at once, in
+// one range, but not before the store has their index, which keeps IDs and heads
+// for good. Their runs lie scattered among those that are kept; it takes a look
+// at all runs to remove them, so that waits until a quarter of them is stale.
 
-// sweepAll removes the blocks and runs of what is trimmed, durably so, from all
-// shards. It may be interrupted anywhere and goes on from there.
-func (l *Log) sweepAll(ctx context.Context) error {
-	l.sweeping.Lock()
-	defer l.sweeping.Unlock()
-	for number, s := range l.view.Load().shards {
-		done := s.Oldest == 1
-		for !done {
-			var err error
-			if done, err = l.sweep(ctx, uint32(number), s.Oldest); err != nil {
-				return fmt.Errorf("remove what is trimmed of %s: %w", s.ID, corruptOr(err))
-			}
-		}
+// A swept is how far a shard is swept: what lies below these sequences is gone.
+type swept struct{ blocks, runs uint64 }
+
+func (s *store) readSwept(shard uint32) (swept, error) {
+	value, err := s.value(sweptKey(shard))
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return swept{1, 1}, nil
+	case err != nil:
+		return swept{}, corruptOr(err)
+	case len(value) == 8: // version 1 of the format
+		n := binary.LittleEndian.Uint64(value)
+		return swept{n, n}, nil
+	case len(value) != 16:
+		return swept{}, fmt.Errorf("%w: swept %x", leat.ErrCorrupt, value)
 	}
-	return nil
+	return swept{binary.LittleEndian.Uint64(value), binary.LittleEndian.Uint64(value[8:])}, nil
 }
 
-// sweep removes some blocks, and the runs in them, of what lies below oldest in
-// a shard. It reports whether nothing is left to remove.
-func (l *Log) sweep(ctx context.Context, shard uint32, oldest uint64) (done bool, err error) {
+func (w swept) save(b *pebble.Batch, shard uint32) {
+	value := binary.LittleEndian.AppendUint64(nil, w.blocks)
+	set(b, sweptKey(shard), binary.LittleEndian.AppendUint64(value, w.runs))
+}
+
+// sweep removes what is trimmed. It may be interrupted anywhere and goes on from
+// there.
+func (l *Log) sweep(ctx context.Context) error {
+	if err := l.sweepBlocks(ctx); err != nil {
+		return err
+	}
+	return l.sweepRuns(ctx)
+}
+
+// sweepBlocks removes the blocks that lie below the oldest sequence kept of
+// their shards, as far as the store has their index.
+func (l *Log) sweepBlocks(ctx context.Context) error {
+	l.sweeping.Lock()
+	defer l.sweeping.Unlock()
 	if err := l.read(ctx); err != nil {
-		return false, err
+		return err
+	}
+	defer l.reading.RUnlock()
+	b := l.store.NewBatch()
+	defer b.Close()
+	covered := l.index.memory.Load().covered
+	for number, s := range l.view.Load().shards {
+		if s.Oldest == 1 || number >= len(covered) {
+			continue
+		}
+		done, err := l.store.readSwept(uint32(number))
+		if err != nil {
+			return fmt.Errorf("remove what is trimmed of %s: %w", s.ID, err)
+		}
+		to := min(s.Oldest, covered[number]+1)
+		if to <= done.blocks {
+			continue
+		}
+		// A block that also holds kept events stays: its key is not below.
+		if err := b.DeleteRange(blockKey(uint32(number), 0), blockKey(uint32(number), to), nil); err != nil {
+			return err
+		}
+		done.blocks = to
+		done.save(b, uint32(number))
+	}
+	if b.Empty() {
+		return nil
+	}
+	if err := l.fuse.err(); err != nil {
+		return err
+	}
+	return l.write(func() error { return l.store.Apply(b, pebble.NoSync) })
+}
+
+// sweepRuns removes the runs that lie below the oldest sequence kept of their
+// shards, if it pays.
+func (l *Log) sweepRuns(ctx context.Context) error {
+	l.sweeping.Lock()
+	defer l.sweeping.Unlock()
+	if err := l.read(ctx); err != nil {
+		return err
+	}
+	view, pays, err := l.staleRuns()
+	l.reading.RUnlock()
+	from := []byte{runPrefix}
+	for err == nil && pays && from != nil {
+		from, err = l.sweepSomeRuns(ctx, view, from)
+	}
+	if err != nil || !pays {
+		return err
+	}
+	return l.runsSwept(ctx, view)
+}
+
+// staleRuns reports whether so much was trimmed that a sweep pays.
+func (l *Log) staleRuns() (*view, bool, error) {
+	v := l.view.Load()
+	var stale, kept uint64
+	for number, s := range v.shards {
+		kept += s.Head + 1 - s.Oldest
+		if s.Oldest == 1 {
+			continue
+		}
+		done, err := l.store.readSwept(uint32(number))
+		if err != nil {
+			return nil, false, err
+		}
+		stale += s.Oldest - min(s.Oldest, done.runs)
+	}
+	return v, stale > 0 && stale >= kept/4, nil
+}
+
+// sweptAtATime is how many runs are looked at before others get their turn.
+const sweptAtATime = 256 << 10
+
+// sweepSomeRuns removes the stale ones of the next runs, and returns where to go
+// on, nil at the end.
+func (l *Log) sweepSomeRuns(ctx context.Context, v *view, from []byte) ([]byte, error) {
+	if err := l.read(ctx); err != nil {
+		return nil, err
 	}
 	defer l.reading.RUnlock()
 	if err := l.fuse.err(); err != nil {
-		return false, err
+		return nil, err
 	}
-	swept, err := l.store.value(sweptKey(shard))
-	switch {
-	case errors.Is(err, pebble.ErrNotFound):
-		swept = make([]byte, 8)
-	case err != nil:
-		return false, err
-	case len(swept) != 8:
-		return false, fmt.Errorf("%w: swept %x", leat.ErrCorrupt, swept)
-	}
-	from := binary.LittleEndian.Uint64(swept)
-	if from >= oldest {
-		return true, nil
-	}
-	b := l.store.NewBatch()
-	defer b.Close()
-	to, err := l.sweepRuns(b, shard, from, oldest)
+	it, err := l.store.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: []byte{runPrefix + 1}})
 	if err != nil {
-		return false, err
-	}
-	// A block that also holds kept events stays: its key is not below oldest.
-	if err := b.DeleteRange(blockKey(shard, from), blockKey(shard, to), nil); err != nil {
-		return false, err
-	}
-	set(b, sweptKey(shard), binary.LittleEndian.AppendUint64(nil, to))
-	return to == oldest, l.write(func() error { return l.store.Apply(b, pebble.NoSync) })
-}
-
-// sweepRuns deletes the runs that lie below oldest in the next blocks from a
-// sequence on, and returns the sequence up to which that is done.
-func (l *Log) sweepRuns(batch *pebble.Batch, shard uint32, from, oldest uint64) (uint64, error) {
-	it, err := l.store.NewIter(&pebble.IterOptions{LowerBound: blockKey(shard, from), UpperBound: blockKey(shard+1, 0)})
-	if err != nil {
-		return 0, err
+		return nil, corruptOr(err)
 	}
 	defer it.Close()
+	w := &tableWriter{store: l.store, name: "sweep"}
 	it.First()
-	for range sweepBlocks {
-		if !it.Valid() {
-			return oldest, it.Error()
-		}
+	for n := 0; it.Valid() && n < sweptAtATime && w.err == nil; n++ {
 		value, err := it.ValueAndErr()
 		if err != nil {
-			return 0, err
+			return nil, errors.Join(corruptOr(err), w.remove())
 		}
-		b, err := openBlock(it.Key(), value)
-		if err != nil {
-			return 0, err
+		// A run that cannot be read is for Check to find.
+		if r, err := parseRun(it.Key(), value); err == nil && r.seq < v.oldest(r.shard) {
+			w.delete(it.Key())
 		}
-		if err := deleteRuns(batch, &b, oldest); err != nil {
-			return 0, err
-		}
-		if b.last >= oldest {
-			return oldest, nil
-		}
-		from = b.last + 1
 		it.Next()
 	}
-	return from, nil
+	if w.cut(); w.err == nil {
+		w.err = it.Error()
+	}
+	if w.err == nil && len(w.paths) > 0 {
+		w.err = l.store.Ingest(ctx, w.paths)
+	}
+	if w.err != nil {
+		return nil, errors.Join(corruptOr(w.err), w.remove())
+	}
+	if !it.Valid() {
+		return nil, nil
+	}
+	return append([]byte(nil), it.Key()...), nil
 }
 
-// deleteRuns deletes the runs of a block that lie below oldest as a whole.
-func deleteRuns(batch *pebble.Batch, b *blockReader, oldest uint64) error {
-	var last record // of the run
-	end := func() {
-		if last.seq > 0 && last.seq < oldest {
-			_ = batch.Delete(appendRunKey(nil, text(last.stream), last.version), nil) // fails only for indexed batches
-		}
+// runsSwept notes that the runs below the oldest sequences of a view are gone.
+func (l *Log) runsSwept(ctx context.Context, v *view) error {
+	if err := l.read(ctx); err != nil {
+		return err
 	}
-	for b.more() && b.seq <= oldest {
-		r, err := b.next()
+	defer l.reading.RUnlock()
+	b := l.store.NewBatch()
+	defer b.Close()
+	for number, s := range v.shards {
+		if s.Oldest == 1 {
+			continue
+		}
+		done, err := l.store.readSwept(uint32(number))
 		if err != nil {
 			return err
 		}
-		if string(r.stream) != string(last.stream) {
-			end()
-		}
-		last = r
+		done.runs = s.Oldest
+		done.save(b, uint32(number))
 	}
-	end()
-	return nil
+	if err := l.fuse.err(); err != nil {
+		return err
+	}
+	return l.write(func() error { return l.store.Apply(b, pebble.NoSync) })
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/leathq/leat"
 )
 
@@ -19,7 +18,7 @@ func (l *Log) Trim(ctx context.Context, shard leat.ShardID, below uint64) (uint6
 	if err := l.do(ctx, op, aloneBytes); err != nil {
 		return 0, err
 	}
-	if err := l.sweepAll(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, leat.ErrClosed) {
+	if err := l.sweep(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, leat.ErrClosed) {
 		return op.oldest, fmt.Errorf("give back the space of %s below %d: %w", shard, op.oldest, err)
 	}
 	return op.oldest, nil
@@ -75,10 +74,10 @@ func (c *committer) recordTrim(trimmed leat.Trimmed) error {
 		ContentType: leat.DefaultContentType, Data: data,
 	}
 	op := newAppendOp(leat.RouteHash(e.Stream), []leat.Event{e}, nil)
-	if _, err := c.index.version(e.Stream); err != nil {
+	if err := c.index.resolve(&op.targets[0]); err != nil {
 		return err
 	}
-	c.record(c.route(op.key), op.events)
+	c.record(c.route(op.key), op)
 	return nil
 }
 
@@ -88,18 +87,9 @@ func (c *committer) commitOf(t *tail, seq uint64) (uint64, error) {
 	if seq > t.Head {
 		return seq, nil
 	}
-	it, err := c.db.NewIter(&pebble.IterOptions{LowerBound: blockKey(t.number, seq), UpperBound: blockKey(t.number+1, 0)})
+	b, err := findBlock(c.db, t.number, seq)
 	if err != nil {
-		return 0, corruptOr(err)
+		return 0, err
 	}
-	defer it.Close()
-	if !it.First() {
-		return 0, errors.Join(missing(t.number, seq), it.Error())
-	}
-	b, err := blockAt(it, seq)
-	if err != nil {
-		return 0, corruptOr(err)
-	}
-	r, err := b.next()
-	return r.commit, err
+	return b.record(int(seq - b.first)).commit, nil
 }

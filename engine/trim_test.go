@@ -48,7 +48,7 @@ func TestInterruptedTrim(t *testing.T) {
 			}
 			return nil
 		}))
-		log := create(t, fs, engine.Options{})
+		log := create(t, fs, engine.Options{GenerationEvents: 64})
 		appendBlocks(t, log, 300)
 		mu.Lock()
 		left = n
@@ -102,7 +102,7 @@ func TestInterruptedTrim(t *testing.T) {
 // did not get to remove: what is kept is not affected.
 func TestDamageInWhatIsTrimmed(t *testing.T) {
 	mem := vfs.NewMem()
-	log, err := engine.Create("log", leat.Config{}, engine.Options{FS: mem})
+	log, err := engine.Create("log", leat.Config{}, engine.Options{FS: mem, GenerationEvents: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,8 +125,8 @@ func TestDamageInWhatIsTrimmed(t *testing.T) {
 		t.Errorf("read what is kept: got %d events, %v, want 3 and the trim", len(b.Events), err)
 	}
 	mustAppend(t, log, event("a"))
-	if _, err := log.Trim(t.Context(), leat.ShardNumber(0), 16); !errors.Is(err, leat.ErrCorrupt) {
-		t.Errorf("trim: got %v, want ErrCorrupt, as the space cannot be given back", err)
+	if _, err := log.Trim(t.Context(), leat.ShardNumber(0), 16); err != nil {
+		t.Errorf("trim: %v", err)
 	}
 }
 
