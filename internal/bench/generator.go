@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
 	"strconv"
@@ -175,19 +174,34 @@ func (g *generator) ids(n int) string {
 
 // uuid appends the canonical text of a UUID of a version with the given bits.
 func uuid(text []byte, version, high, low uint64) []byte {
-	var u [16]byte
-	binary.BigEndian.PutUint64(u[:8], high&^0xf000|version<<12)
-	binary.BigEndian.PutUint64(u[8:], low&^(3<<62)|2<<62)
-	text = hex.AppendEncode(text, u[0:4])
-	text = append(text, '-')
-	text = hex.AppendEncode(text, u[4:6])
-	text = append(text, '-')
-	text = hex.AppendEncode(text, u[6:8])
-	text = append(text, '-')
-	text = hex.AppendEncode(text, u[8:10])
-	text = append(text, '-')
-	return hex.AppendEncode(text, u[10:16])
+	high = high&^0xf000 | version<<12
+	low = low&^(3<<62) | 2<<62
+	at := len(text)
+	text = append(text, "00000000-0000-0000-0000-000000000000"...)
+	u := text[at:]
+	hexDigits(u[0:8], high>>32)
+	hexDigits(u[9:13], high>>16)
+	hexDigits(u[14:18], high)
+	hexDigits(u[19:23], low>>48)
+	hexDigits(u[24:36], low)
+	return text
 }
+
+// hexDigits fills text, an even number of bytes, with the last digits of v.
+func hexDigits(text []byte, v uint64) {
+	for i := len(text) - 2; i >= 0; i -= 2 {
+		pair := hexPairs[v&0xff]
+		text[i], text[i+1] = pair[0], pair[1]
+		v >>= 8
+	}
+}
+
+var hexPairs = func() (pairs [256][2]byte) {
+	for i := range pairs {
+		hex.Encode(pairs[i][:], []byte{byte(i)})
+	}
+	return pairs
+}()
 
 // base32 appends the lowest 5 n bits of v in n characters.
 func base32(text []byte, v uint64, n int) []byte {
