@@ -63,14 +63,14 @@ func columnsOf(r benchResult) []column {
 		column{"P99", func(r *benchResult) string { return duration(r.P99) }},
 		column{"P99.9", func(r *benchResult) string { return duration(r.P999) }},
 	)
-	if r.followJSON != nil {
+	if r.FollowResult != nil {
 		columns = append(columns, column{"APPEND P50", func(r *benchResult) string { return duration(r.Append.P50) }})
 	}
 	columns = append(columns,
 		column{"CPU/EVENT", func(r *benchResult) string { return duration(r.CPUPerEvent / 1e3) }},
 		column{"ALLOCS/EVENT", func(r *benchResult) string { return fmt.Sprintf("%.2f", r.AllocsPerEvent) }},
 	)
-	if r.appendJSON != nil {
+	if r.AppendResult != nil {
 		columns = append(columns, column{"EVENTS/GROUP", func(r *benchResult) string { return thousands(r.EventsPerGroup) }})
 	}
 	return append(columns,
@@ -92,7 +92,7 @@ func printAppends(w io.Writer, r benchResult) {
 	fmt.Fprintf(w, "%s groups of %s B%s; the ceiling writes such groups: %s/s before, %s/s after, %s MB/s, one write and sync %s\n",
 		thousands(float64(r.Groups)), thousands(r.BytesPerGroup), told,
 		thousands(r.CeilingBefore), thousands(r.CeilingAfter), thousands(r.CeilingMB), duration(r.CeilingP50))
-	if r.followJSON != nil {
+	if r.FollowResult != nil {
 		fmt.Fprintf(w, "%d followers; P50 to P99.9 are from commit to seen; from made to seen: %s, %s, %s; append: %s, %s, %s\n", r.Followers,
 			duration(r.Made.P50), duration(r.Made.P99), duration(r.Made.P999), duration(r.Append.P50), duration(r.Append.P99), duration(r.Append.P999))
 	}

@@ -36,15 +36,16 @@ type benchResult struct {
 	PeakMB     float64 `json:"peak_rss_mb"`
 	HeapMB     float64 `json:"heap_mb"`
 
-	*appendJSON
-	*followJSON
-	*readJSON
+	*AppendResult
+	*FollowResult
+	*ReadResult
 
 	Runs []benchResult `json:"runs,omitempty"`
 }
 
-// appendJSON is what describes a run of bench append or follow.
-type appendJSON struct {
+// AppendResult is what describes a run of bench append or follow. It and its
+// like are exported so that they can be read back with encoding/json.
+type AppendResult struct {
 	Producers      int     `json:"producers"`
 	Pipeline       int     `json:"pipeline"`
 	Connections    int     `json:"connections"`
@@ -65,8 +66,8 @@ type appendJSON struct {
 	CloseSeconds   float64 `json:"close_seconds"`
 }
 
-// followJSON is what only bench follow measures.
-type followJSON struct {
+// FollowResult is what only bench follow measures.
+type FollowResult struct {
 	Followers        int     `json:"followers"`
 	AppendsPerSecond float64 `json:"appended_events_per_second"`
 	Append           struct {
@@ -77,8 +78,8 @@ type followJSON struct {
 	} `json:"made"` // from when the event was made to when it was seen
 }
 
-// readJSON is what describes a run of bench replay or load.
-type readJSON struct {
+// ReadResult is what describes a run of bench replay or load.
+type ReadResult struct {
 	API        string `json:"api,omitempty"`
 	Shard      string `json:"shard,omitempty"`
 	Goroutines int    `json:"goroutines"`
@@ -119,14 +120,14 @@ func (r *benchResult) setGrouping(g bench.Grouping, told bool) {
 
 // describeAppends returns the result of a run of producers, without figures.
 func describeAppends(command, log string, f workloadFlags) benchResult {
-	return benchResult{Command: command, Log: log, appendJSON: &appendJSON{
+	return benchResult{Command: command, Log: log, AppendResult: &AppendResult{
 		Producers: f.Producers, Pipeline: f.Pipeline, Connections: f.Connections, Batch: f.Batch, Size: int64(f.Size),
 		Streams: f.Streams.String(), IDs: string(f.IDs), Sources: int64(f.Sources), Conditions: f.Conditions, Rate: f.Rate,
 	}}
 }
 
 func (r *benchResult) setFollowed(f *bench.Followed, followers int) {
-	r.followJSON = &followJSON{Followers: followers, AppendsPerSecond: round(f.Appended.Rate())}
+	r.FollowResult = &FollowResult{Followers: followers, AppendsPerSecond: round(f.Appended.Rate())}
 	r.Append.latencyJSON = fromLatency(&f.Appended.Latency)
 	r.Made.latencyJSON = fromLatency(f.SinceMade)
 }
