@@ -70,6 +70,7 @@ which is removed afterwards. A log that is there is used as it is, so give one t
 	$ leat bench append --log dir:/data/bench --producers 256 --events 1M
 	$ leat bench append --log dir:/data/bench --producers 8 --batch 500 --streams one --runs 5
 	$ leat bench append --log dir:/data/bench --streams 50k --events 1M         20 events in each stream, for bench load
+	$ leat bench append --log dir:/data/bench --streams 300k --sources 300k     each stream of a source of its own
 	$ leat bench append --log leat://127.0.0.1:7070/bench --producers 8 --pipeline 500 --connections 8
 
 The ceiling is one file on the same disk, to which the same bytes are written in the same groups, one write and one sync
@@ -161,7 +162,8 @@ func (r *appendRun) run(ctx context.Context, c console, number int) (_ benchResu
 // measure appends: first to warm up, which also tells how events are grouped,
 // so that the ceiling can be measured before as well as after.
 func (r *appendRun) measure(ctx context.Context) (benchResult, error) {
-	result := describeAppends(r.command, r.log.url, r.workloadFlags)
+	result := newResult(r.command, r.log)
+	result.AppendResult = r.describe()
 	took, allocs := r.producers.Generation()
 	result.GenerateNS, result.GenerateAllocs = round(float64(took)), round(allocs)
 	events, duration := r.of(r.Events)

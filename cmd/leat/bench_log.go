@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/client"
@@ -83,11 +84,23 @@ type benchLog struct {
 	// told; else nothing.
 	grouping func() bench.Grouping
 	told     bool
+
+	opening time.Duration // how long it took to open
+	resided int64         // bench.PeakBytes when it was open
 }
 
 // open opens the log of a run, counted from 1. Remove takes away what the run
 // made.
-func (t *benchTarget) open(ctx context.Context, run int) (_ *benchLog, remove func() error, err error) {
+func (t *benchTarget) open(ctx context.Context, run int) (log *benchLog, remove func() error, err error) {
+	began := time.Now()
+	if log, remove, err = t.openOrMake(ctx, run); err != nil {
+		return nil, nil, err
+	}
+	log.opening, log.resided = time.Since(began), bench.PeakBytes()
+	return log, remove, nil
+}
+
+func (t *benchTarget) openOrMake(ctx context.Context, run int) (_ *benchLog, remove func() error, err error) {
 	nothing := func() error { return nil }
 	if served(t.url) {
 		l, err := t.dial(ctx)

@@ -119,7 +119,8 @@ func printReads(w io.Writer, r benchResult) {
 }
 
 func printMemory(w io.Writer, r benchResult) {
-	fmt.Fprintf(w, "memory: at most %s MB resident, heap %s MB at the end\n", thousands(r.PeakMB), thousands(r.HeapMB))
+	fmt.Fprintf(w, "memory: at most %s MB resident, %s MB once the log was open, which took %s; heap %s MB at the end\n",
+		thousands(r.PeakMB), thousands(r.OpenMB), seconds(r.OpenSeconds), thousands(r.HeapMB))
 }
 
 // thousands prints a number as people read it: 1,234,567, or 12.3 when small.

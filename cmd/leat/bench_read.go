@@ -45,7 +45,8 @@ func (cmd benchReplayCmd) Run(ctx context.Context, c console) error {
 		replay := bench.Replay{Log: log.logs[0], Shard: cmd.Shard, API: cmd.API, Limit: int(cmd.Limit), Done: func(n uint64) { done.Add(n) }}
 		var rounds []benchResult
 		for range cmd.Rounds {
-			r := benchResult{Command: "replay", Log: log.url, ReadResult: &ReadResult{API: string(cmd.API), Shard: string(cmd.Shard), Goroutines: 1}}
+			r := newResult("replay", log)
+			r.ReadResult = &ReadResult{API: string(cmd.API), Shard: string(cmd.Shard), Goroutines: 1}
 			err := cmd.reading(ctx, ceilingDir, &r, func() (*bench.Figures, error) { return replay.Round(ctx) })
 			if err != nil {
 				return err
@@ -99,7 +100,8 @@ func (cmd benchLoadCmd) Run(ctx context.Context, c console) error {
 		loads, duration := cmd.of(cmd.Loads)
 		var runs []benchResult
 		for range cmd.Runs {
-			r := benchResult{Command: "load", Log: log.url, ReadResult: &ReadResult{Goroutines: cmd.Goroutines, Among: len(streams)}}
+			r := newResult("load", log)
+			r.ReadResult = &ReadResult{Goroutines: cmd.Goroutines, Among: len(streams)}
 			err := cmd.reading(ctx, ceilingDir, &r, func() (*bench.Figures, error) { return load.Run(ctx, loads, duration) })
 			if err != nil {
 				return err

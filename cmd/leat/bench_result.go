@@ -36,6 +36,9 @@ type benchResult struct {
 	PeakMB     float64 `json:"peak_rss_mb"`
 	HeapMB     float64 `json:"heap_mb"`
 
+	OpenSeconds float64 `json:"open_seconds"`
+	OpenMB      float64 `json:"open_rss_mb"`
+
 	*AppendResult
 	*FollowResult
 	*ReadResult
@@ -102,14 +105,24 @@ func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsec
 // round keeps what of a rate is worth printing.
 func round(v float64) float64 { return math.Round(v*10) / 10 }
 
+// newResult returns the result of a run without figures.
+func newResult(command string, log *benchLog) benchResult {
+	return benchResult{
+		Command: command, Log: log.url, OpenSeconds: log.opening.Seconds(), OpenMB: megabytes(float64(log.resided)),
+	}
+}
+
+// megabytes returns bytes in 10^6.
+func megabytes(bytes float64) float64 { return round(bytes / 1e6) }
+
 func (r *benchResult) setFigures(f *bench.Figures) {
 	r.EventsPerSecond = round(f.Rate())
-	r.MBPerSecond = round(float64(f.DataBytes) / 1e6 / f.Elapsed.Seconds())
+	r.MBPerSecond = megabytes(float64(f.DataBytes) / f.Elapsed.Seconds())
 	r.latencyJSON = fromLatency(&f.Latency)
 	r.CPUPerEvent = round(float64(f.Usage.CPU) / float64(max(1, f.Events)))
 	r.AllocsPerEvent = math.Round(1e3*float64(f.Usage.Allocs)/float64(max(1, f.Events))) / 1e3
 	r.Events, r.Calls, r.Seconds, r.EventBytes = f.Events, f.Calls, f.Elapsed.Seconds(), f.EventBytes
-	r.PeakMB, r.HeapMB = round(float64(bench.PeakBytes())/1e6), round(float64(bench.HeapBytes())/1e6)
+	r.PeakMB, r.HeapMB = megabytes(float64(bench.PeakBytes())), megabytes(float64(bench.HeapBytes()))
 }
 
 func (r *benchResult) setGrouping(g bench.Grouping, told bool) {
@@ -118,12 +131,11 @@ func (r *benchResult) setGrouping(g bench.Grouping, told bool) {
 	r.BytesPerGroup = float64(g.Bytes) / float64(max(1, g.Groups))
 }
 
-// describeAppends returns the result of a run of producers, without figures.
-func describeAppends(command, log string, f workloadFlags) benchResult {
-	return benchResult{Command: command, Log: log, AppendResult: &AppendResult{
+func (f workloadFlags) describe() *AppendResult {
+	return &AppendResult{
 		Producers: f.Producers, Pipeline: f.Pipeline, Connections: f.Connections, Batch: f.Batch, Size: int64(f.Size),
 		Streams: f.Streams.String(), IDs: string(f.IDs), Sources: int64(f.Sources), Conditions: f.Conditions, Rate: f.Rate,
-	}}
+	}
 }
 
 func (r *benchResult) setFollowed(f *bench.Followed, followers int) {
@@ -135,7 +147,7 @@ func (r *benchResult) setFollowed(f *bench.Followed, followers int) {
 func (r *benchResult) setCeiling(c *bench.Ceiling) {
 	r.Ceiling = round(c.Rate())
 	r.CeilingRatio = r.EventsPerSecond / r.Ceiling
-	r.CeilingMB = round(float64(c.Bytes) / 1e6 / c.Elapsed.Seconds())
+	r.CeilingMB = megabytes(float64(c.Bytes) / c.Elapsed.Seconds())
 	r.CeilingP50 = micros(c.Latency.Quantile(.5))
 }
 

@@ -41,13 +41,15 @@ func (c *Ceiling) Add(o *Ceiling) {
 	c.Latency.Merge(&o.Latency)
 }
 
-// fewestGroups is how many groups the ceiling writes at least.
-const fewestGroups = 8
+const (
+	fewestGroups   = 8       // that the ceiling of writing writes, however long it takes
+	mostWriteBytes = 2 << 30 // that it writes
+)
 
 // WriteCeiling writes groups of the mean size in g to a new file in dir, one
-// after the other, each with one write and one fdatasync, and removes the file
-// again. It ends with the bytes in g or after the time given. That is what a log
-// could do at best that groups its events in this way and does nothing else.
+// after the other, each with one write and one fdatasync, for the time given,
+// and removes the file again. That is what a log could do at best that groups
+// its events in this way and does nothing else.
 func WriteCeiling(ctx context.Context, dir string, g Grouping, most time.Duration) (_ *Ceiling, err error) {
 	if g.Groups == 0 || g.Bytes == 0 {
 		return nil, errors.New("measure the ceiling: nothing was written that it could be compared with")
@@ -61,7 +63,7 @@ func WriteCeiling(ctx context.Context, dir string, g Grouping, most time.Duratio
 	group := noise(max(1, int(g.Bytes/g.Groups)))
 	c := &Ceiling{}
 	began := time.Now()
-	for i := uint64(0); i < fewestGroups || i < g.Groups && time.Since(began) < most; i++ {
+	for i := 0; i < fewestGroups || c.Bytes < mostWriteBytes && time.Since(began) < most; i++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
