@@ -29,6 +29,7 @@ type cli struct {
 	Append appendCmd `cmd:"" help:"Record events."`
 	Read   readCmd   `cmd:"" help:"Print one stream, or all events, and end."`
 	Follow followCmd `cmd:"" help:"Print events, and those to come."`
+	Bench  benchCmd  `cmd:"" help:"Measure a log, and how close it comes to what the machine can do."`
 	Doctor doctorCmd `cmd:"" help:"Check everything that a log's directory holds."`
 	Serve  serveCmd  `cmd:"" help:"Serve the logs in a directory to other processes."`
 }

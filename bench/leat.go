@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/engine"
+	"github.com/leathq/leat/server"
+	"github.com/leathq/leat/server/local"
+)
+
+// A leatStore is a Leat log with one shard, whose order is total like that of
+// the others.
+type leatStore struct {
+	leat.Log
+	stats func() engine.Stats // nil when the engine is in another process
+	closers
+}
+
+func openLeat(_ context.Context, dir string) (store, error) {
+	l, err := engine.Create(dir+"/log", leat.Config{}, engine.Options{})
+	if err != nil {
+		return nil, err
+	}
+	s := &leatStore{Log: l, stats: l.Stats}
+	s.add(l.Close)
+	return s, nil
+}
+
+// openLeatServer starts a server in another process, as the others have one.
+func openLeatServer(ctx context.Context, dir string) (_ store, err error) {
+	s := &leatStore{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	p, address, err := startSelf(ctx, "leat", dir)
+	if err != nil {
+		return nil, err
+	}
+	s.add(p.stop)
+	url := client.Scheme + "://" + address + "/bench"
+	if _, err := client.Create(ctx, url, leat.Config{}, client.Options{}); err != nil {
+		return nil, err
+	}
+	l, err := client.Dial(ctx, url, client.Options{})
+	if err != nil {
+		return nil, err
+	}
+	s.Log = l
+	s.add(l.Close)
+	return s, nil
+}
+
+// serveLeat is the server's process.
+func serveLeat(ctx context.Context, dir string, ready func(string) error) error {
+	s, err := server.New(server.Config{
+		Dir: dir + "/data", Engine: local.Engine{}, GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0",
+	})
+	if err != nil {
+		return err
+	}
+	if err := ready(s.GRPC().String()); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return s.Run(ctx)
+}
+
+func (s *leatStore) version() string { return "" }
+
+func (s *leatStore) append(ctx context.Context, at head, events []leat.Event) (head, error) {
+	receipt, err := s.Append(ctx, events, leat.ExpectVersion(events[0].Stream, at.version))
+	switch {
+	case errors.Is(err, leat.ErrConflict):
+		return at, errConflict
+	case errors.Is(err, leat.ErrIDReused), errors.Is(err, leat.ErrPartial), receipt.Duplicate:
+		return at, errDuplicate
+	case err != nil:
+		return at, err
+	}
+	return head{version: receipt.Versions[len(events)-1]}, nil
+}
+
+// fill appends each event by itself, all at once, because streams of different
+// route keys cannot share an Append.
+func (s *leatStore) fill(ctx context.Context, events []leat.Recorded) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(events))
+	for i := range events {
+		wg.Go(func() { _, errs[i] = s.Append(ctx, []leat.Event{events[i].Event}) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (s *leatStore) replay(ctx context.Context, visit visitor) error {
+	shards, err := s.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	if len(shards) != 1 {
+		return fmt.Errorf("the log has %d shards, want one", len(shards))
+	}
+	for after := uint64(0); after < shards[0].Head; {
+		b, err := s.ReadShard(ctx, shards[0].ID, after, leat.ReadOptions{})
+		if err != nil {
+			return err
+		}
+		for i := range b.Events {
+			if err := visit(&b.Events[i]); err != nil {
+				return err
+			}
+		}
+		after = b.Next
+	}
+	return nil
+}
+
+func (s *leatStore) load(ctx context.Context, stream string, visit visitor) error {
+	for r, err := range s.ReadStream(ctx, stream, leat.Range{}) {
+		if err != nil {
+			return err
+		}
+		if err := visit(&r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// groups returns how many groups were committed so far, and their bytes.
+func (s *leatStore) groups() (groups, bytes uint64) {
+	if s.stats == nil {
+		return 0, 0
+	}
+	stats := s.stats()
+	return stats.Groups, stats.Bytes
+}

@@ -1,0 +1,179 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/leathq/leat"
+)
+
+// Producers append a Workload to a log. Run is called once at a time; Done at
+// any time.
+type Producers struct {
+	workload Workload
+	supply   *supply
+	lanes    []*lane
+	done     atomic.Uint64
+}
+
+// A lane is one Append in flight after the other.
+type lane struct {
+	log       leat.Log
+	producer  int
+	generator *generator
+}
+
+// NewProducers returns producers that append w, which has passed Check. They
+// share the logs, connections to one log, evenly. Their streams are new ones.
+func NewProducers(w Workload, logs ...leat.Log) *Producers {
+	p := &Producers{workload: w, supply: newSupply(&w)}
+	for i := range w.Lanes() {
+		producer := i % w.Producers
+		p.lanes = append(p.lanes, &lane{
+			log: logs[producer%len(logs)], producer: producer, generator: newGenerator(&p.workload, p.supply, i),
+		})
+	}
+	return p
+}
+
+// Done returns how many events were appended, over all runs.
+func (p *Producers) Done() uint64 { return p.done.Load() }
+
+// Owns reports whether a stream is one that these producers write.
+func (p *Producers) Owns(stream string) bool {
+	const at = len("order-")
+	return len(stream) == streamBytes && stream[at:at+len(p.supply.run)] == p.supply.run
+}
+
+// A job is one run of the producers.
+type job struct {
+	limit
+	began   time.Time
+	rate    float64       // as Workload.Rate
+	taken   atomic.Uint64 // events that lanes have set out to append, and those beyond total
+	latency []Histogram   // by producer
+
+	events, bytes atomic.Uint64 // appended, and their Event.Size
+}
+
+// Run appends events until there are so many, until so much time has passed,
+// whatever comes first (0: no bound), or until an Append fails. Latency is that
+// of an Append; with a Rate it counts from when the Append was due, so that a
+// log which falls behind cannot hide it.
+func (p *Producers) Run(ctx context.Context, events uint64, d time.Duration) (*Figures, error) {
+	l, stop := newLimit(ctx, events, d)
+	defer stop()
+	j := &job{limit: l, rate: p.workload.Rate, latency: make([]Histogram, p.workload.Producers)}
+	group, groupCtx := errgroup.WithContext(ctx)
+	start := make(chan struct{})
+	for _, l := range p.lanes {
+		group.Go(func() error {
+			<-start
+			return p.produce(groupCtx, l, j)
+		})
+	}
+	m := startMeter()
+	j.began = m.began
+	close(start)
+	err := group.Wait()
+	f := &Figures{}
+	m.stop(f)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("after %d events: %w", p.Done(), err)
+	}
+	for i := range j.latency {
+		f.Latency.Merge(&j.latency[i])
+	}
+	f.Events, f.Calls = j.events.Load(), f.Latency.Count()
+	f.DataBytes = f.Events * uint64(p.workload.Size)
+	f.EventBytes = float64(j.bytes.Load()) / float64(max(1, f.Events))
+	return f, nil
+}
+
+// produce appends what one lane gets of a job.
+func (p *Producers) produce(ctx context.Context, l *lane, j *job) error {
+	for {
+		n, due := j.take(ctx, p.workload.Batch)
+		if n == 0 {
+			return nil
+		}
+		events, conds := l.generator.next(n)
+		if due.IsZero() {
+			due = time.Now()
+		}
+		receipt, err := l.log.Append(ctx, events, conds...)
+		if err != nil {
+			return err
+		}
+		j.latency[l.producer].Add(time.Since(due), 1)
+		if receipt.Duplicate || len(receipt.Versions) != n || len(conds) > 0 && receipt.Versions[0] != conds[0].Version+1 {
+			return fmt.Errorf("the log answered an append of %d new events to stream %s with %+v", n, events[0].Stream, receipt)
+		}
+		l.generator.appended(n)
+		j.count(events)
+		p.done.Add(uint64(n))
+	}
+}
+
+// take returns how many events the next Append has, 0 when there is none to
+// come, and when it is due: the zero time is at once.
+func (j *job) take(ctx context.Context, batch int) (n int, due time.Time) {
+	first := j.taken.Add(uint64(batch)) - uint64(batch)
+	if j.reached() || j.total > 0 && first >= j.total {
+		return 0, due
+	}
+	if j.total > 0 {
+		batch = int(min(uint64(batch), j.total-first))
+	}
+	if j.rate == 0 {
+		return batch, due
+	}
+	due = j.began.Add(time.Duration(float64(first) / j.rate * float64(time.Second)))
+	wait := time.NewTimer(time.Until(due))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return batch, due
+	case <-j.over: // never, when nil
+	case <-ctx.Done():
+	}
+	return 0, due
+}
+
+func (j *job) count(events []leat.Event) {
+	bytes := 0
+	for i := range events {
+		bytes += events[i].Size()
+	}
+	j.events.Add(uint64(len(events)))
+	j.bytes.Add(uint64(bytes))
+}
+
+// Generation returns what it costs to make one event, which the figures of Run
+// include.
+func (p *Producers) Generation() (took time.Duration, allocs float64) {
+	const enough = 20 * time.Millisecond
+	w := p.workload
+	w.Streams = min(w.Streams, 1<<16)
+	own := *p.supply
+	own.run = "------" // so that no name is one that Run uses
+	g := newGenerator(&w, &own, 0)
+	m := startMeter()
+	var events float64
+	for time.Since(m.began) < enough {
+		for range 16 {
+			g.next(w.Batch)
+			events += float64(w.Batch)
+		}
+	}
+	var f Figures
+	m.stop(&f)
+	return time.Duration(float64(f.Elapsed) / events), float64(f.Usage.Allocs) / events
+}
