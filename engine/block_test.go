@@ -59,8 +59,7 @@ func readBlock(key, block []byte) ([]leat.Recorded, error) {
 	var given gift
 	events := make([]leat.Recorded, b.len())
 	for i := range events {
-		r := b.record(i)
-		given.event(&events[i], &r, leat.ShardNumber(int(b.shard)))
+		given.event(&events[i], leat.ShardNumber(int(b.shard)), b.first+uint64(i), b.at(i))
 	}
 	return events, nil
 }

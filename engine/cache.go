@@ -1,14 +1,15 @@
 package engine
 
 import (
-	"math"
 	"sync"
 	"sync/atomic"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// A blockCache keeps blocks lately read. It is safe for concurrent use.
+// A blockCache keeps blocks lately read, up to a number of bytes. When it is
+// full, a hand goes round and drops the first block that nobody asked for since
+// it last came by (the CLOCK algorithm of Corbató, A Paging Experiment with the
+// Multics System, 1968): to find a block changes nothing but a mark. It is safe
+// for concurrent use.
 type blockCache struct {
 	parts        [cacheParts]cachePart
 	hits, misses atomic.Uint64
@@ -17,8 +18,10 @@ type blockCache struct {
 const cacheParts = 16 // that do not wait for each other
 
 type cachePart struct {
-	mu    sync.Mutex
-	lru   *simplelru.LRU[blockID, *block]
+	mu    sync.RWMutex
+	byID  map[blockID]*cachedBlock
+	ring  []*cachedBlock
+	hand  int // in ring
 	bytes int
 	max   int
 	_     [64]byte // no part shares a line of memory with the next
@@ -30,19 +33,22 @@ type blockID struct {
 	last  uint64
 }
 
+type cachedBlock struct {
+	*block
+	asked atomic.Bool // since the hand came by
+}
+
 func newBlockCache(bytes int64) *blockCache {
 	c := new(blockCache)
 	for i := range c.parts {
-		p := &c.parts[i]
-		p.max = int(bytes / cacheParts)
-		// The number of blocks is bounded by what they take.
-		p.lru, _ = simplelru.NewLRU(math.MaxInt, func(_ blockID, b *block) { p.bytes -= b.memory() })
+		c.parts[i].byID = make(map[blockID]*cachedBlock)
+		c.parts[i].max = int(bytes / cacheParts)
 	}
 	return c
 }
 
 // memory returns the bytes that a block takes, roughly.
-func (b *block) memory() int { return cap(b.data) + 4*len(b.offsets) + 256 }
+func (b *block) memory() int { return cap(b.data) + 4*cap(b.offsets) + 256 }
 
 func (c *blockCache) part(id blockID) *cachePart {
 	return &c.parts[(id.last*0x9e3779b97f4a7c15+uint64(id.shard))>>32%cacheParts]
@@ -51,29 +57,56 @@ func (c *blockCache) part(id blockID) *cachePart {
 // get returns a block, nil when it is not cached.
 func (c *blockCache) get(id blockID) *block {
 	p := c.part(id)
-	p.mu.Lock()
-	b, ok := p.lru.Get(id)
-	p.mu.Unlock()
-	if !ok {
+	p.mu.RLock()
+	b := p.byID[id]
+	p.mu.RUnlock()
+	if b == nil {
 		c.misses.Add(1)
 		return nil
 	}
+	if !b.asked.Load() {
+		b.asked.Store(true)
+	}
 	c.hits.Add(1)
-	return b
+	return b.block
 }
 
+// add caches a block, unless it is alone larger than its part.
 func (c *blockCache) add(b *block) {
 	id := blockID{b.shard, b.last}
 	p := c.part(id)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.lru.Contains(id) {
+	if p.byID[id] != nil || b.memory() > p.max {
 		return
 	}
-	p.lru.Add(id, b)
+	for p.bytes+b.memory() > p.max {
+		p.drop()
+	}
+	cached := &cachedBlock{block: b}
+	p.byID[id] = cached
+	p.ring = append(p.ring, cached)
 	p.bytes += b.memory()
-	for p.bytes > p.max {
-		p.lru.RemoveOldest()
+}
+
+// drop makes room by one block. There is one.
+func (p *cachePart) drop() {
+	for {
+		if p.hand >= len(p.ring) {
+			p.hand = 0
+		}
+		b := p.ring[p.hand]
+		if b.asked.Swap(false) {
+			p.hand++
+			continue
+		}
+		// The last one takes its place, and its turn.
+		n := len(p.ring) - 1
+		p.ring[p.hand], p.ring[n] = p.ring[n], nil
+		p.ring = p.ring[:n]
+		delete(p.byID, blockID{b.shard, b.last})
+		p.bytes -= b.memory()
+		return
 	}
 }
 
@@ -82,9 +115,9 @@ func (c *blockCache) bytes() int {
 	n := 0
 	for i := range c.parts {
 		p := &c.parts[i]
-		p.mu.Lock()
+		p.mu.RLock()
 		n += p.bytes
-		p.mu.Unlock()
+		p.mu.RUnlock()
 	}
 	return n
 }

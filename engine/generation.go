@@ -16,6 +16,8 @@ type generation struct {
 	names   arena // of streams and IDs
 
 	byStream, byID table
+
+	greatest [16]byte // UUID; known to the writer only
 }
 
 type streamEntry struct {
@@ -166,6 +168,9 @@ func (g *generation) addID(stream uint32, id *eventID, k *known) {
 	i, e := g.ids.add()
 	e.known, e.stream, e.uuid = *k, stream, id.uuid
 	e.id, e.size = g.names.add(id.text), uint16(len(id.text))
+	if id.uuid && id.text > text(g.greatest[:]) {
+		copy(g.greatest[:], id.text)
+	}
 	g.byID.add(id.hash, i)
 }
 

@@ -18,7 +18,8 @@ import (
 // The committer records; anybody looks up.
 type index struct {
 	db     pebble.Reader
-	size   int // events of a generation
+	size   int         // events of a generation
+	names  *nameFilter // of the streams in the store
 	memory atomic.Pointer[memory]
 	mu     sync.Mutex // held by who replaces memory
 }
@@ -26,7 +27,7 @@ type index struct {
 // A memory is what is not to be looked up in the store. It never changes, though
 // its last generation grows.
 type memory struct {
-	generations []*generation // oldest first; the last takes what is recorded
+	generations []layer // oldest first; the last takes what is recorded
 
 	// dropped counts, from 1, the generations that went to the store. Who found
 	// that something is not in the store, and later finds dropped unchanged,
@@ -38,8 +39,24 @@ type memory struct {
 
 	// recent has the greatest UUIDs of those that went to the store: all above
 	// the floor. So a UUID above the floor is in memory or new.
-	recent *generation
+	recent layer
 	floor  [16]byte
+}
+
+// A layer is a generation and what bounds its UUIDs: those above the greatest
+// are not in it.
+type layer struct {
+	*generation
+	greatest [16]byte
+}
+
+// open bounds a generation that grows.
+func open(g *generation) layer {
+	l := layer{generation: g}
+	for i := range l.greatest {
+		l.greatest[i] = 0xff
+	}
+	return l
 }
 
 // recentIDs is how many UUIDs stay in memory when their generation leaves it.
@@ -47,14 +64,14 @@ type memory struct {
 // up in the store, unless the IDs they made are fewer than these.
 const recentIDs = 16 << 10
 
-func newIndex(db pebble.Reader, size int) *index {
-	x := &index{db: db, size: size}
-	x.memory.Store(&memory{generations: []*generation{new(generation)}, dropped: 1, recent: new(generation)})
+func newIndex(db pebble.Reader, size int, filterBytes int64) *index {
+	x := &index{db: db, size: size, names: newNameFilter(filterBytes)}
+	x.memory.Store(&memory{generations: []layer{open(new(generation))}, dropped: 1, recent: layer{generation: new(generation)}})
 	return x
 }
 
 // growing returns the generation that takes what is recorded.
-func (m *memory) growing() *generation { return m.generations[len(m.generations)-1] }
+func (m *memory) growing() *generation { return m.generations[len(m.generations)-1].generation }
 
 // isNew reports whether an ID that is not in memory is not in the store either.
 func (m *memory) isNew(id *eventID) bool { return id.uuid && id.text > text(m.floor[:]) }
@@ -82,7 +99,7 @@ func (x *index) ask(t *target, events []entry) error {
 	m := x.memory.Load()
 	t.dropped = m.dropped
 	if !m.has(t) {
-		v, err := x.storedVersion(t.stream)
+		v, err := x.storedVersion(t)
 		if err != nil || v == 0 {
 			return err
 		}
@@ -116,17 +133,20 @@ func (m *memory) has(t *target) bool {
 
 // find returns what memory knows of an ID of a target.
 func (m *memory) find(t *target, id *eventID) (known, bool) {
-	for _, g := range slices.Backward(m.generations) {
-		if k, ok := g.lookUp(t, id); ok {
+	for i := len(m.generations) - 1; i >= 0; i-- {
+		if k, ok := m.generations[i].lookUp(t, id); ok {
 			return k, true
 		}
 	}
 	return m.recent.lookUp(t, id)
 }
 
-func (g *generation) lookUp(t *target, id *eventID) (known, bool) {
-	if stream, ok := g.find(t.hash, t.stream); ok {
-		return g.findID(stream, id)
+func (l *layer) lookUp(t *target, id *eventID) (known, bool) {
+	if id.uuid && id.text > text(l.greatest[:]) {
+		return known{}, false
+	}
+	if stream, ok := l.find(t.hash, t.stream); ok {
+		return l.findID(stream, id)
 	}
 	return known{}, false
 }
@@ -151,7 +171,7 @@ func (x *index) resolve(t *target) error {
 	}
 	t.version = t.stored
 	if t.dropped != m.dropped {
-		v, err := x.storedVersion(t.stream)
+		v, err := x.storedVersion(t)
 		if err != nil {
 			return err
 		}
@@ -220,7 +240,9 @@ func (x *index) seal() *generation {
 	defer x.mu.Unlock()
 	m := *x.memory.Load()
 	full := m.growing()
-	m.generations = append(slices.Clone(m.generations), new(generation))
+	m.generations = slices.Clone(m.generations)
+	m.generations[len(m.generations)-1] = layer{full, full.greatest}
+	m.generations = append(m.generations, open(new(generation)))
 	x.memory.Store(&m)
 	return full
 }
@@ -231,7 +253,10 @@ func (x *index) drop(covered []uint64, newest []uint32) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	m := *x.memory.Load()
-	m.remember(m.generations[0], newest)
+	for i := range m.generations[0].streams.n {
+		x.names.add(hashStream(m.generations[0].name(i)))
+	}
+	m.remember(m.generations[0].generation, newest)
 	m.generations = m.generations[1:]
 	m.dropped++
 	m.covered = slices.Clone(covered)
@@ -249,7 +274,7 @@ func (m *memory) remember(g *generation, newest []uint32) {
 		all = append(all, ref{g, g.ids.at(i)})
 	}
 	for i := range m.recent.ids.n {
-		all = append(all, ref{m.recent, m.recent.ids.at(i)})
+		all = append(all, ref{m.recent.generation, m.recent.ids.at(i)})
 	}
 	id := func(r ref) string { return r.g.idText(r.e) }
 	slices.SortFunc(all, func(a, b ref) int { return strings.Compare(id(b), id(a)) })
@@ -261,7 +286,7 @@ func (m *memory) remember(g *generation, newest []uint32) {
 	for _, r := range all {
 		recent.keep(r.g.name(r.e.stream), id(r), &r.e.known)
 	}
-	m.recent = recent
+	m.recent = layer{recent, recent.greatest}
 }
 
 // keep adds a UUID of a stream.
@@ -275,13 +300,16 @@ func (g *generation) keep(name, uuid string, k *known) {
 }
 
 // storedVersion returns the version of a stream that the store knows.
-func (x *index) storedVersion(stream string) (uint64, error) {
+func (x *index) storedVersion(t *target) (uint64, error) {
+	if !x.names.mayHave(t.hash) {
+		return 0, nil
+	}
 	buf := keyBuffers.Get().(*[]byte)
 	defer keyBuffers.Put(buf)
-	*buf = appendHeadKey((*buf)[:0], stream)
+	*buf = appendHeadKey((*buf)[:0], t.stream)
 	v, err := readHead(x.db, *buf)
 	if err != nil {
-		return 0, fmt.Errorf("version of stream %q: %w", stream, corruptOr(err))
+		return 0, fmt.Errorf("version of stream %q: %w", t.stream, corruptOr(err))
 	}
 	return v, nil
 }

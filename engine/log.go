@@ -40,7 +40,7 @@ type Log struct {
 	reading sync.RWMutex
 	closed  bool
 
-	workers  sync.WaitGroup // committer, syncer, indexer
+	workers  sync.WaitGroup // committer, syncer, indexer, learnNames
 	stuck    atomic.Bool    // in Pebble, which cannot be closed
 	sweeping sync.Mutex     // held by who removes what was trimmed
 }
@@ -116,7 +116,7 @@ func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
 		dir: dir, info: info, o: o, fuse: f, store: s,
 		queue: newQueue(), closing: make(chan struct{}), blocks: newBlockCache(o.CacheBytes / 2),
 	}
-	x := newIndex(s.DB, o.GenerationEvents)
+	x := newIndex(s.DB, o.GenerationEvents, o.CacheBytes/8)
 	ix := &indexer{store: s, index: x}
 	if err := ix.recover(tails); err != nil {
 		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.close())
@@ -144,6 +144,7 @@ func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
 	synced := make(chan *group, 1)
 	l.workers.Go(func() { l.commit(c, synced) })
 	l.workers.Go(func() { l.sync(synced) })
+	l.workers.Go(l.learnNames)
 	l.workers.Go(func() { l.indexAll(ix, generations) })
 	return l, nil
 }

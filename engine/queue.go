@@ -75,6 +75,12 @@ func (q *queue) add(op operation, bytes int) (*group, int, error) {
 	return g, len(g.ops) - 1, nil
 }
 
+func (q *queue) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
 // take waits for a group and removes it; nil when the queue is closed and
 // empty.
 func (q *queue) take() *group {

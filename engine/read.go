@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -171,30 +172,42 @@ func (r *shardReader) run(ctx context.Context) error {
 // batch is full.
 func (r *shardReader) readBlock(b *block) (full bool, err error) {
 	for i := int(r.batch.Next + 1 - b.first); i < b.len(); i++ {
-		rec := b.record(i)
-		if rec.place == 0 && (r.matched >= r.limit || r.examined >= leat.MaxReadBytes) {
+		raw := b.at(i)
+		beginsAppend := binary.LittleEndian.Uint32(raw[4:]) == 0
+		if beginsAppend && (r.matched >= r.limit || r.examined >= leat.MaxReadBytes) {
 			return true, nil
 		}
-		if r.all || r.matcher.Match(text(rec.stream), text(rec.typ)) {
-			if err := r.take(&rec); err != nil {
+		seq := b.first + uint64(i)
+		if r.wants(raw) {
+			if err := r.take(seq, raw); err != nil {
 				return false, err
 			}
 			r.matched++
 		}
-		r.batch.Next = rec.seq
-		r.examined += rec.size()
+		r.batch.Next = seq
+		r.examined += len(raw) - recordHeaderSize
 	}
 	return false, nil
 }
 
-func (r *shardReader) take(rec *record) error {
+// wants reports whether the event at raw matches the filter.
+func (r *shardReader) wants(raw []byte) bool {
+	if r.all {
+		return true
+	}
+	stream, p := nextText(raw, recordHeaderSize)
+	typ, _ := nextText(raw, p)
+	return r.matcher.Match(stream, typ)
+}
+
+func (r *shardReader) take(seq uint64, raw []byte) error {
 	if r.visit != nil {
-		rec.decode(&r.event, r.batch.Shard, rec.raw, r.attrs[:])
+		decodeEvent(&r.event, r.batch.Shard, seq, raw, r.attrs[:])
 		r.stopped = r.visit(&r.event)
 		return r.stopped
 	}
 	r.batch.Events = append(r.batch.Events, leat.Recorded{})
-	r.gift.event(&r.batch.Events[len(r.batch.Events)-1], rec, r.batch.Shard)
+	r.gift.event(&r.batch.Events[len(r.batch.Events)-1], r.batch.Shard, seq, raw)
 	return nil
 }
 

@@ -113,32 +113,61 @@ func readRecord(raw []byte) record {
 // leat.Event.Size.
 func (r *record) size() int { return len(r.raw) - recordHeaderSize }
 
-// decode makes e the event of a shard. The memory of raw, which the record was
-// read from or a copy of it, becomes the event's; attrs has room for its Meta
-// and is returned without what was used.
-func (r *record) decode(e *leat.Recorded, shard leat.ShardID, raw []byte, attrs []leat.Attr) []leat.Attr {
-	f := fields{rest: raw[recordHeaderSize:]}
-	e.Shard, e.Seq, e.Commit, e.Version = shard, r.seq, r.commit, r.version
-	e.At, e.Time = fromNanos(r.at), fromNanos(r.time)
-	e.Stream, e.Type, e.ID, e.Source = text(f.bytes()), text(f.bytes()), text(f.bytes()), text(f.bytes())
-	e.ContentType = leat.DefaultContentType
-	if b := f.bytes(); len(b) > 0 {
-		e.ContentType = text(b)
+// decodeEvent makes e the event at raw, which parseRecord found good and whose
+// memory becomes the event's. attrs has room for its Meta, if possible, and is
+// returned without what was used.
+func decodeEvent(e *leat.Recorded, shard leat.ShardID, seq uint64, raw []byte, attrs []leat.Attr) []leat.Attr {
+	e.Shard, e.Seq, e.Commit = shard, seq, seq-uint64(binary.LittleEndian.Uint32(raw[4:]))
+	e.Version = binary.LittleEndian.Uint64(raw[8:])
+	at, happened := int64(binary.LittleEndian.Uint64(raw[16:])), int64(binary.LittleEndian.Uint64(raw[24:]))
+	e.At = fromNanos(at)
+	if e.Time = e.At; happened != at {
+		e.Time = fromNanos(happened)
+	}
+	p := recordHeaderSize
+	e.Stream, p = nextText(raw, p)
+	e.Type, p = nextText(raw, p)
+	e.ID, p = nextText(raw, p)
+	e.Source, p = nextText(raw, p)
+	if e.ContentType, p = nextText(raw, p); e.ContentType == "" {
+		e.ContentType = leat.DefaultContentType
 	}
 	e.Meta, e.Data = nil, nil
-	if n := f.uvarint(); n > 0 {
-		if n > uint64(cap(attrs)) {
+	n, p := nextLength(raw, p)
+	if n > 0 {
+		if n > cap(attrs) {
 			attrs = make([]leat.Attr, max(n, moreAttrs))
 		}
 		e.Meta, attrs = attrs[:n:n], attrs[n:]
 		for i := range e.Meta {
-			e.Meta[i] = leat.Attr{Key: text(f.bytes()), Value: text(f.bytes())}
+			a := &e.Meta[i]
+			a.Key, p = nextText(raw, p)
+			a.Value, p = nextText(raw, p)
 		}
 	}
-	if n := len(f.rest); n > 0 {
-		e.Data = f.rest[:n:n]
+	if p < len(raw) {
+		e.Data = raw[p:len(raw):len(raw)]
 	}
 	return attrs
+}
+
+// nextText returns the text at p, whose length stands before it, and where it
+// ends.
+func nextText(raw []byte, p int) (string, int) {
+	n, p := nextLength(raw, p)
+	return text(raw[p : p+n]), p + n
+}
+
+func nextLength(raw []byte, p int) (n, next int) {
+	if n := int(raw[p]); n < 0x80 { // as nearly always
+		return n, p + 1
+	}
+	return longLength(raw, p)
+}
+
+func longLength(raw []byte, p int) (n, next int) {
+	v, size := binary.Uvarint(raw[p:])
+	return int(v), p + size
 }
 
 // moreAttrs is for how many attributes memory is taken at a time.
@@ -198,15 +227,15 @@ type gift struct {
 
 const maxPiece = 16 << 10
 
-// event decodes a record into memory of the gift.
-func (g *gift) event(e *leat.Recorded, r *record, shard leat.ShardID) {
-	n := len(r.raw)
+// event decodes an event into memory of the gift: see decodeEvent.
+func (g *gift) event(e *leat.Recorded, shard leat.ShardID, seq uint64, raw []byte) {
+	n := len(raw)
 	if n > len(g.bytes) {
 		g.lastPiece = max(n, min(2*g.lastPiece, maxPiece))
 		g.bytes = make([]byte, g.lastPiece)
 	}
-	raw := g.bytes[:n:n]
-	copy(raw, r.raw)
+	copied := g.bytes[:n:n]
+	copy(copied, raw)
 	g.bytes = g.bytes[n:]
-	g.attrs = r.decode(e, shard, raw, g.attrs)
+	g.attrs = decodeEvent(e, shard, seq, copied, g.attrs)
 }

@@ -91,8 +91,26 @@ func (x *index) recover(s *store, covered []uint64) error {
 		}
 		m.recent.keep(stream, id.text, &k)
 	}
+	m.recent.greatest = m.recent.generation.greatest
 	x.memory.Store(&m)
 	return corruptOr(it.Error())
+}
+
+// learnNames fills the filter with the names of the streams in the store. Until
+// it has all, the store is asked about each stream.
+func (l *Log) learnNames() {
+	it, err := l.store.NewIter(&pebble.IterOptions{LowerBound: []byte{headPrefix}, UpperBound: []byte{headPrefix + 1}})
+	if err != nil {
+		return // whoever asks the store will learn why
+	}
+	defer it.Close()
+	for it.First(); it.Valid(); it.Next() {
+		if l.queue.isClosed() {
+			return
+		}
+		l.index.names.add(hashStream(text(it.Key()[1:])))
+	}
+	l.index.names.ready.Store(it.Error() == nil)
 }
 
 // eachBlock calls do for the blocks of a shard that end at a sequence or above.
@@ -139,7 +157,7 @@ func (b *block) entries() []entry {
 	var attrs [64]leat.Attr
 	for i := range entries {
 		e, r := &entries[i], b.record(i)
-		r.decode(&event, "", r.raw, attrs[:])
+		decodeEvent(&event, "", r.seq, r.raw, attrs[:])
 		e.stream, e.id = event.Stream, event.ID
 		e.known = known{r.shard, r.seq, r.version, r.at, r.time, leat.Digest(&event.Event)}
 		e.eventID = newEventID(e.id, hashStream(e.stream), &e.uuid)

@@ -117,7 +117,8 @@ func (p *piece) version() (uint64, error) {
 	if r, ok, err := p.runs.last(); ok || err != nil {
 		return r.version, err
 	}
-	return p.log.index.storedVersion(p.stream)
+	t := newTarget(p.stream)
+	return p.log.index.storedVersion(&t)
 }
 
 // kept returns the part of a run that is not trimmed; its n is 0 when there is
@@ -266,13 +267,16 @@ func (p *piece) readRun(ctx context.Context, r run, from, to uint64) error {
 	}
 	shard := p.view.shards[r.shard].ID
 	for v := from; v <= to; v++ {
-		rec := p.block.record(int(seq - p.block.first + v - from))
-		if string(rec.stream) != p.stream || rec.version != v {
-			return p.block.corrupt(fmt.Sprintf("event %d is not version %d of stream %q, as the index says", rec.seq, v, p.stream))
-		}
+		raw := p.block.at(int(seq - p.block.first))
 		p.events = append(p.events, leat.Recorded{})
-		p.gift.event(&p.events[len(p.events)-1], &rec, shard)
-		p.bytes += rec.size()
+		e := &p.events[len(p.events)-1]
+		p.gift.event(e, shard, seq, raw)
+		if e.Stream != p.stream || e.Version != v {
+			p.events = p.events[:len(p.events)-1]
+			return p.block.corrupt(fmt.Sprintf("event %d is not version %d of stream %q, as the index says", seq, v, p.stream))
+		}
+		p.bytes += len(raw)
+		seq++
 	}
 	return nil
 }
