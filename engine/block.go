@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/leathq/leat"
@@ -40,12 +41,13 @@ func fillBlock(dst []byte, shard uint32, first uint64, events []*entry) {
 }
 
 // A block is a block that was checked from end to end, so that its events can
-// be read without further ado. It never changes.
+// be read without further ado. But for asked, it never changes.
 type block struct {
 	shard       uint32
-	first, last uint64   // sequences
-	data        []byte   // as it is stored
-	offsets     []uint32 // in data, of the events and of their end
+	asked       atomic.Bool // see blockCache
+	first, last uint64      // sequences
+	offsets     []uint32    // in data, of the events and of their end
+	data        []byte      // as it is stored
 }
 
 // parseBlock checks a block and returns it. The memory of data becomes the

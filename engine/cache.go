@@ -19,8 +19,8 @@ const cacheParts = 16 // that do not wait for each other
 
 type cachePart struct {
 	mu    sync.RWMutex
-	byID  map[blockID]*cachedBlock
-	ring  []*cachedBlock
+	byID  map[blockID]*block
+	ring  []*block
 	hand  int // in ring
 	bytes int
 	max   int
@@ -33,15 +33,10 @@ type blockID struct {
 	last  uint64
 }
 
-type cachedBlock struct {
-	*block
-	asked atomic.Bool // since the hand came by
-}
-
 func newBlockCache(bytes int64) *blockCache {
 	c := new(blockCache)
 	for i := range c.parts {
-		c.parts[i].byID = make(map[blockID]*cachedBlock)
+		c.parts[i].byID = make(map[blockID]*block)
 		c.parts[i].max = int(bytes / cacheParts)
 	}
 	return c
@@ -68,7 +63,7 @@ func (c *blockCache) get(id blockID) *block {
 		b.asked.Store(true)
 	}
 	c.hits.Add(1)
-	return b.block
+	return b
 }
 
 // add caches a block, unless it is alone larger than its part.
@@ -83,9 +78,8 @@ func (c *blockCache) add(b *block) {
 	for p.bytes+b.memory() > p.max {
 		p.drop()
 	}
-	cached := &cachedBlock{block: b}
-	p.byID[id] = cached
-	p.ring = append(p.ring, cached)
+	p.byID[id] = b
+	p.ring = append(p.ring, b)
 	p.bytes += b.memory()
 }
 

@@ -141,7 +141,7 @@ func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
 	}
 	// One group may wait for its sync while the next is built, and no more:
 	// more would only make groups smaller.
-	synced := make(chan *group, 1)
+	synced := make(chan *group)
 	l.workers.Go(func() { l.commit(c, synced) })
 	l.workers.Go(func() { l.sync(synced) })
 	l.workers.Go(l.learnNames)
