@@ -60,7 +60,7 @@ func (l Load) Run(ctx context.Context, loads uint64, d time.Duration) (*Figures,
 	close(start)
 	err := group.Wait()
 	m.stop(f)
-	if err == nil {
+	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	f.EventBytes = sizes.mean()
