@@ -21,7 +21,7 @@ type workloadFlags struct {
 	IDs         bench.IDs     `name:"ids" enum:"uuidv7,uuidv4,text" default:"uuidv7" help:"Kind of event IDs: uuidv7, uuidv4 or text."`
 	Sources     count         `default:"1" help:"How many different sources the events have; a stream has one."`
 	Conditions  bool          `default:"true" negatable:"" help:"Expect the stream's version with each Append."`
-	Rate        float64       `help:"Events per second that are due from all producers together; as many as they can when 0. Latency then counts from when an Append is due."`
+	Rate        float64       `placeholder:"NUMBER" help:"Events per second that are due from all producers together; as many as they can when 0. Latency then counts from when an Append is due."`
 	Events      count         `placeholder:"NUMBER" help:"End a run after so many events, such as 1M, the warm-up included."`
 	Warmup      time.Duration `default:"500ms" help:"Append so long before the measured part, at most a tenth of --events."`
 	Shards      int           `default:"1" help:"Shards of a log that is made."`

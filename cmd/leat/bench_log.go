@@ -70,7 +70,7 @@ func (t *benchTarget) orMake(c leat.Config, runs int, keep bool) error {
 		return err
 	}
 	t.make, t.separate, t.keep, t.config = len(entries) == 0, runs > 1, keep, c
-	return os.MkdirAll(t.ceilingDir, 0o777)
+	return os.MkdirAll(t.ceilingDir, 0o755)
 }
 
 // A benchLog is the log of one run.
@@ -168,5 +168,5 @@ func (t *benchTarget) dial(ctx context.Context) (*benchLog, error) {
 	return l, nil
 }
 
-// engineLimits are those of a log in a directory.
+// engineLimits are those of every log in a directory, known before one is made.
 var engineLimits = (*engine.Log)(nil).Limits()
