@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/engine"
 	"github.com/leathq/leat/internal/bench"
 )
 
@@ -177,7 +178,7 @@ func (r *appendRun) measure(ctx context.Context) (benchResult, error) {
 	}
 
 	var f *bench.Followed
-	grouped := r.log.grouping()
+	before := r.log.told()
 	err = r.flags.measured(func() (err error) {
 		f, err = r.produce(ctx, events, duration)
 		return err
@@ -185,9 +186,11 @@ func (r *appendRun) measure(ctx context.Context) (benchResult, error) {
 	if err != nil {
 		return benchResult{}, err
 	}
-	g := r.grouping(grouped, f.Appended)
+	after := r.log.told()
+	g := r.grouping(before, after, f.Appended)
 	result.setFigures(f.Seen)
-	result.setGrouping(g, r.log.told)
+	result.setGrouping(g, after != nil)
+	result.setStats(before, after)
 	if r.followers > 0 {
 		result.setFollowed(f, r.followers)
 	}
@@ -197,12 +200,12 @@ func (r *appendRun) measure(ctx context.Context) (benchResult, error) {
 		return benchResult{}, err
 	}
 	result.CloseSeconds = time.Since(closing).Seconds()
-	after, err := bench.WriteCeiling(ctx, r.target.ceilingDir, g, r.flags.CeilingTime)
+	again, err := bench.WriteCeiling(ctx, r.target.ceilingDir, g, r.flags.CeilingTime)
 	if err != nil {
 		return benchResult{}, err
 	}
-	result.CeilingAfter = round(after.Rate())
-	ceiling.Add(after)
+	result.CeilingAfter = round(again.Rate())
+	ceiling.Add(again)
 	result.setCeiling(ceiling)
 	return result, nil
 }
@@ -213,12 +216,12 @@ func (r *appendRun) warmUp(ctx context.Context, events uint64) (*bench.Ceiling, 
 	if r.Warmup == 0 || events > 0 && events < 10 {
 		return &bench.Ceiling{}, nil
 	}
-	grouped := r.log.grouping()
+	before := r.log.told()
 	f, err := r.producers.Run(ctx, events/10, r.Warmup)
 	if err != nil {
 		return nil, fmt.Errorf("warm up: %w", err)
 	}
-	return bench.WriteCeiling(ctx, r.target.ceilingDir, r.grouping(grouped, f), r.flags.CeilingTime)
+	return bench.WriteCeiling(ctx, r.target.ceilingDir, r.grouping(before, r.log.told(), f), r.flags.CeilingTime)
 }
 
 // produce lets the producers append, and the followers see it. Without
@@ -231,12 +234,14 @@ func (r *appendRun) produce(ctx context.Context, events uint64, d time.Duration)
 	return &bench.Followed{Appended: f, Seen: f}, err
 }
 
-// grouping returns how events reached the disk since an earlier moment. Where
-// the log does not tell, all Appends in flight are taken as one group, which is
-// the most that could be, with the bytes of the events.
-func (r *appendRun) grouping(earlier bench.Grouping, f *bench.Figures) bench.Grouping {
-	if r.log.told {
-		return r.log.grouping().Since(earlier)
+// grouping returns how events reached the disk between two moments. Where the
+// log does not tell, all Appends in flight are taken as one group, which is the
+// most that could be, with the bytes of the events.
+func (r *appendRun) grouping(before, after *engine.Stats, f *bench.Figures) bench.Grouping {
+	if after != nil {
+		return bench.Grouping{
+			Groups: after.Groups - before.Groups, Events: after.Recorded - before.Recorded, Bytes: after.Bytes - before.Bytes,
+		}
 	}
 	group := uint64(r.Producers * r.Pipeline * r.Batch)
 	return bench.Grouping{

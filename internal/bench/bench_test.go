@@ -196,8 +196,10 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// scanning is a log with a ScanShard.
+// scanning is a leat.Scanner.
 type scanning struct{ *leattest.Log }
+
+var _ leat.Scanner = scanning{}
 
 func (s scanning) ScanShard(ctx context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error) (leat.Batch, error) {
 	b, err := s.ReadShard(ctx, shard, after, o)
@@ -252,6 +254,9 @@ func TestLoad(t *testing.T) {
 				t.Fatalf("the log has no stream %q", name)
 			}
 		}
+	}
+	if names, err := bench.StreamsOf(t.Context(), scanning{log}, 0, nil); err != nil || len(names) != len(perStream) {
+		t.Fatalf("scanning, got %d streams, %v; want %d", len(names), err, len(perStream))
 	}
 	names, err := bench.StreamsOf(t.Context(), log, 1, nil)
 	if err != nil {
