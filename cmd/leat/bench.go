@@ -33,9 +33,8 @@ at best with the same bytes. A rate depends on the machine and on who else uses 
 
 // benchFlags are those of all benchmarks.
 type benchFlags struct {
-	LogURL string   `name:"log" env:"LEAT_LOG" required:"" placeholder:"URL" help:"The log: dir:PATH is one in a directory, leat://HOST:PORT/LOG one at a server."`
-	Cache  byteSize `placeholder:"SIZE" help:"The engine's cache for a log in a directory, such as 512MiB; the engine's default when left out."`
-
+	logFlag
+	Cache       byteSize      `placeholder:"SIZE" help:"The engine's cache for a log in a directory, such as 512MiB; the engine's default when left out."`
 	CeilingDir  string        `type:"existingdir" placeholder:"DIR" help:"Where to measure the ceiling; beside the log when that is in a directory, else where temporary files are."`
 	CeilingTime time.Duration `default:"1s" help:"How long to measure the ceiling, each time."`
 	CPUProfile  string        `name:"cpuprofile" type:"path" placeholder:"FILE" help:"Write a CPU profile of the measured part (the last one)."`

@@ -97,9 +97,9 @@ func (cmd benchFollowCmd) Validate() error {
 
 func (benchFollowCmd) Help() string {
 	return `
-Appends events while others follow the log, and measures how long after its commit (At) an event reaches a follower. That
-takes a rate the followers can keep up with: without --rate the producers are as fast as they can, and it is the rate at
-which all followers have seen everything that counts.
+Appends events while others follow the log, and measures how long after its commit (At) an event reaches a follower. Give
+a --rate that the followers can keep up with. Without one the producers are as fast as they can, and what counts is
+EVENTS/S: the rate at which all followers have seen everything.
 
 	$ leat bench follow --log dir:/data/bench --rate 10000 --duration 10s
 	$ leat bench follow --log leat://127.0.0.1:7070/bench --followers 4 --rate 1000

@@ -39,7 +39,7 @@ The ceiling is to read the same bytes from a file that the operating system has 
 }
 
 func (cmd benchReplayCmd) Run(ctx context.Context, c console) error {
-	return cmd.with(ctx, func(log *benchLog, ceilingDir string) error {
+	return cmd.onLog(ctx, func(log *benchLog, ceilingDir string) error {
 		var done atomic.Uint64
 		defer watch(c, "events", done.Load)()
 		replay := bench.Replay{Log: log.logs[0], Shard: cmd.Shard, API: cmd.API, Limit: int(cmd.Limit), Done: func(n uint64) { done.Add(n) }}
@@ -89,7 +89,7 @@ checksum over them.
 }
 
 func (cmd benchLoadCmd) Run(ctx context.Context, c console) error {
-	return cmd.with(ctx, func(log *benchLog, ceilingDir string) error {
+	return cmd.onLog(ctx, func(log *benchLog, ceilingDir string) error {
 		streams, err := cmd.streams(ctx, c, log)
 		if err != nil {
 			return err
@@ -123,8 +123,8 @@ func (cmd benchLoadCmd) streams(ctx context.Context, c console, log *benchLog) (
 	return names, err
 }
 
-// with opens the log, which is there, for the time of do.
-func (f benchFlags) with(ctx context.Context, do func(log *benchLog, ceilingDir string) error) (err error) {
+// onLog opens the log, which is there, for the time of do.
+func (f benchFlags) onLog(ctx context.Context, do func(log *benchLog, ceilingDir string) error) (err error) {
 	t, err := f.target(1, 0)
 	if err != nil {
 		return err

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"bytes"
+	"compress/flate"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -84,6 +86,31 @@ func TestDataOfEverySize(t *testing.T) {
 		if len(data) != size || size > 0 && !json.Valid(data) {
 			t.Fatalf("%d bytes asked for, got %d: %s", size, len(data), data)
 		}
+	}
+}
+
+// Data that compress to nothing, or not at all, would flatter or wrong a log
+// that compresses.
+func TestDataCompress(t *testing.T) {
+	w := testWorkload()
+	var plain, packed bytes.Buffer
+	for _, d := range newSupply(&w).data[:64] {
+		plain.Write(d)
+	}
+	z, err := flate.NewWriter(&packed, flate.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := z.Write(plain.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if share := float64(packed.Len()) / float64(plain.Len()); share < .33 || share > .6 {
+		t.Errorf("64 events' data compress to %.2f of their size, want 0.33 to 0.6:\n%s", share, plain.Bytes()[:512])
+	} else {
+		t.Logf("compressed to %.2f", share)
 	}
 }
 
