@@ -90,6 +90,7 @@ type benchLog struct {
 // open opens the log of a run, counted from 1. Remove takes away what the run
 // made.
 func (t *benchTarget) open(ctx context.Context, run int) (log *benchLog, remove func() error, err error) {
+	bench.ForgetMemory() // what runs before this one took
 	began := time.Now()
 	if log, remove, err = t.openOrMake(ctx, run); err != nil {
 		return nil, nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -311,6 +312,27 @@ func TestCeilings(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestPeakForgets(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux forgets the peak of memory")
+	}
+	bench.ForgetMemory()
+	before := bench.PeakBytes()
+	const more = 64 << 20
+	memory := make([]byte, more)
+	for i := range memory {
+		memory[i] = byte(i)
+	}
+	runtime.KeepAlive(memory)
+	if grown := bench.PeakBytes(); before <= 0 || grown < before+more/2 {
+		t.Errorf("with 64 MiB more, the peak went from %d to %d", before, grown)
+	}
+	bench.ForgetMemory()
+	if after := bench.PeakBytes(); after > before+more/2 {
+		t.Errorf("with 64 MiB given back, the peak is %d; before it was %d", after, before)
 	}
 }
 
