@@ -33,7 +33,7 @@ var (
 	cuts      = flag.Int("cuts", 150, "how often TestPowerCuts cuts the power")
 	faults    = flag.Int("faults", 12, "how many calls of each kind TestIOErrors lets fail, at most, evenly spread")
 	kills     = flag.Int("kills", 6, "how often TestKill kills a process")
-	histories = flag.Int("histories", 25, "how many histories TestLinearizable records and checks")
+	histories = flag.Int("histories", 100, "how many histories TestLinearizable records and checks")
 	flips     = flag.Int("flips", 200, "how many bytes TestFlips damages, at most, evenly spread")
 )
 
