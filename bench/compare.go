@@ -17,7 +17,8 @@ const ceilingName = "ceiling"
 
 // options say what is compared.
 type options struct {
-	systems []string // names, in the order of the list of systems
+	systems []string // names; compared in the order of the list of systems
+	loads   []load
 	runs    int
 	each    bounds // of each load
 	events  int    // that reads are measured on; none when 0
@@ -27,20 +28,25 @@ type options struct {
 // A comparison is one run of this program.
 type comparison struct {
 	options
-	progress io.Writer
+	progress io.Writer // told of every figure as it comes
 	report   report
+}
+
+func newComparison(o options, progress io.Writer) *comparison {
+	c := &comparison{options: o, progress: progress, report: newReport(o.loads)}
+	for _, s := range systems {
+		if slices.Contains(o.systems, s.name) {
+			c.report.Systems = append(c.report.Systems, &outcome{system: s, System: s.name, Title: s.title, Reached: s.reached})
+		}
+	}
+	return c
 }
 
 // run compares. What a system fails at is in the report; the error is that
 // nothing can be compared at all, or that ctx ended.
 func (c *comparison) run(ctx context.Context) error {
-	for _, s := range systems {
-		if slices.Contains(c.systems, s.name) {
-			c.report.Systems = append(c.report.Systems, &outcome{system: s, System: s.name, Title: s.title, Reached: s.reached})
-		}
-	}
 	for run := range c.runs {
-		for _, l := range loads {
+		for _, l := range c.loads {
 			if err := c.appends(ctx, run, l); err != nil {
 				return err
 			}
@@ -81,7 +87,8 @@ func (c *comparison) appends(ctx context.Context, run int, l load) error {
 					group = grouping{events: float64(m.events) / float64(groups), bytes: int(bytes / groups)}
 				}
 			}
-			o.Checks, err = l.verify(ctx, s, heads)
+			found, err := l.verify(ctx, s, heads)
+			o.Checks = o.Checks.and(found)
 			return err
 		})
 		if err != nil {
@@ -157,7 +164,7 @@ func (c *comparison) inDirectory(do func(dir string) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // PostgreSQL runs as another user
+	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL runs as another user
 		return err
 	}
 	syscall.Sync()

@@ -63,6 +63,7 @@ type producer struct {
 	number    int
 	heads     []head // of its streams, the current one last
 	latencies []time.Duration
+	events    []leat.Event // of an append, made anew each time in the same memory
 }
 
 // run carries a load out and returns the head of every stream.
@@ -76,7 +77,7 @@ func (l load) run(ctx context.Context, s store, b bounds) (measured, map[string]
 	start := time.Now()
 	for i := range producers {
 		p := &producers[i]
-		p.number = i
+		p.number, p.events = i, make([]leat.Event, l.batch)
 		wg.Go(func() {
 			for begun.Add(uint64(l.batch)) <= b.events && time.Since(start) < b.time {
 				if err := p.append(ctx, s, l, data); err != nil {
@@ -113,14 +114,13 @@ func (p *producer) append(ctx context.Context, s store, l load, data []byte) err
 	}
 	last := len(p.heads) - 1
 	stream := streamName(p.number, last)
-	events := make([]leat.Event, l.batch)
-	for i := range events {
-		events[i] = newEvent(stream, data)
+	for i := range p.events {
+		p.events[i] = newEvent(stream, data)
 	}
 	began := time.Now()
-	h, err := s.append(ctx, p.heads[last], events)
+	h, err := s.append(ctx, p.heads[last], p.events)
 	if err != nil {
-		return fmt.Errorf("append %d events to %s: %w", len(events), stream, err)
+		return fmt.Errorf("append %d events to %s: %w", len(p.events), stream, err)
 	}
 	p.latencies = append(p.latencies, time.Since(began))
 	p.heads[last] = h

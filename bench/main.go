@@ -37,18 +37,18 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if len(args) > 0 && args[0] == serveCommand {
 		return serve(ctx, args[1:])
 	}
-	c := comparison{progress: progress, report: newReport()}
-	print, err := parse(args, &c.options, progress)
+	o, show, err := parse(args, progress)
 	if err != nil {
 		return err
 	}
-	if err := onDisk(c.dir); err != nil {
+	if err := onDisk(o.dir); err != nil {
 		return err
 	}
+	c := newComparison(o, progress)
 	if err := c.run(ctx); err != nil {
 		return err
 	}
-	if err := print(out, &c.report); err != nil {
+	if err := show(out, &c.report); err != nil {
 		return err
 	}
 	for _, o := range c.report.Systems {
@@ -59,8 +59,12 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	return nil
 }
 
-// parse reads the command line and returns how to print the report.
-func parse(args []string, o *options, usage io.Writer) (func(io.Writer, *report) error, error) {
+// A printer prints a report.
+type printer func(io.Writer, *report) error
+
+// parse reads the command line.
+func parse(args []string, usage io.Writer) (o options, _ printer, err error) {
+	o.loads = loads
 	names := []string{ceilingName}
 	for _, s := range systems {
 		names = append(names, s.name)
@@ -76,27 +80,27 @@ func parse(args []string, o *options, usage io.Writer) (func(io.Writer, *report)
 	asJSON := flags.Bool("json", false, "print JSON")
 	asMarkdown := flags.Bool("markdown", false, "print the tables of docs/performance.md")
 	if err := flags.Parse(args); err != nil {
-		return nil, err
+		return o, nil, err
 	}
 	o.systems = strings.Split(*chosen, ",")
 	for _, name := range o.systems {
 		if !slices.Contains(names, name) {
-			return nil, fmt.Errorf("--systems: %q is none of %s", name, strings.Join(names, ", "))
+			return o, nil, fmt.Errorf("--systems: %q is none of %s", name, strings.Join(names, ", "))
 		}
 	}
 	switch {
 	case flags.NArg() > 0:
-		return nil, fmt.Errorf("what is %q? all arguments are flags; --help lists them", flags.Arg(0))
+		return o, nil, fmt.Errorf("what is %q? all arguments are flags; --help lists them", flags.Arg(0))
 	case o.runs < 1 || o.each.time <= 0 || o.events < 0:
-		return nil, errors.New("--runs is 1 or more, --for above 0, --events 0 or more")
+		return o, nil, errors.New("--runs is 1 or more, --for above 0, --events 0 or more")
 	case o.each.events < largestRound:
-		return nil, fmt.Errorf("--most: a load is at least %d events, one append of each producer", largestRound)
+		return o, nil, fmt.Errorf("--most: a load is at least %d events, one append of each producer", largestRound)
 	case *asJSON:
-		return printJSON, nil
+		return o, printJSON, nil
 	case *asMarkdown:
-		return printTables(table.markdown), nil
+		return o, printTables(table.markdown), nil
 	}
-	return printTables(table.text), nil
+	return o, printTables(table.text), nil
 }
 
 func printJSON(w io.Writer, r *report) error {
@@ -105,7 +109,7 @@ func printJSON(w io.Writer, r *report) error {
 	return encoder.Encode(r)
 }
 
-func printTables(each func(table, io.Writer) error) func(io.Writer, *report) error {
+func printTables(each func(table, io.Writer) error) printer {
 	return func(w io.Writer, r *report) error {
 		for i, t := range r.tables() {
 			if i > 0 {

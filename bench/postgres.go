@@ -62,15 +62,15 @@ func openPostgres(ctx context.Context, dir string) (_ store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	as := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(filepath.Join(bin, name), args...) //nolint:gosec // found by postgresBin
+	as := func(ctx context.Context, name string, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, filepath.Join(bin, name), args...)
 		cmd.Dir = dir
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
 		return cmd
 	}
-	init := as("initdb", "--pgdata", data, "--username", "bench", "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync")
+	init := as(ctx, "initdb", "--pgdata", data, "--username", "bench", "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync")
 	if out, err := init.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+		return nil, fmt.Errorf("initdb: %w (its user must be able to reach %s: see --dir)\n%s", err, dir, out)
 	}
 	s := &postgresStore{}
 	defer func() {
@@ -86,7 +86,7 @@ func openPostgres(ctx context.Context, dir string) (_ store, err error) {
 	for _, setting := range settings {
 		args = append(args, "-c", setting)
 	}
-	p, err := startProcess(dir, os.Interrupt, as("postgres", args...)) // SIGINT: its fast shutdown
+	p, err := startProcess(dir, os.Interrupt, as(untilStopped(ctx), "postgres", args...)) // SIGINT: its fast shutdown
 	if err != nil {
 		return nil, err
 	}

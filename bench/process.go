@@ -29,6 +29,10 @@ type process struct {
 	err    error         // set before
 }
 
+// untilStopped returns a context for the command of a process, which ends by
+// stop alone: killed the moment ctx ends, it could not put its data in order.
+func untilStopped(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
+
 // startProcess starts a server in a process group of its own, so that Ctrl-C
 // reaches this program alone, which then ends it.
 func startProcess(dir string, signal os.Signal, cmd *exec.Cmd) (*process, error) {
@@ -113,7 +117,7 @@ func startSelf(ctx context.Context, name, dir string) (*process, string, error) 
 		return nil, "", err
 	}
 	address := filepath.Join(dir, "address")
-	cmd := exec.Command(self, serveCommand, name, dir, address) //nolint:gosec // this program
+	cmd := exec.CommandContext(untilStopped(ctx), self, serveCommand, name, dir, address)
 	p, err := startProcess(dir, syscall.SIGTERM, cmd)
 	if err != nil {
 		return nil, "", err

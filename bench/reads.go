@@ -83,7 +83,7 @@ func loadStreams(ctx context.Context, s store, streams, goroutines int, seed uin
 	var wg sync.WaitGroup
 	start := time.Now()
 	for g := range goroutines {
-		random := rand.New(rand.NewPCG(seed, uint64(g))) //nolint:gosec // nothing secret
+		random := rand.New(rand.NewPCG(seed, uint64(g)))
 		wg.Go(func() {
 			for time.Since(start) < b.time && loaded.Load()*streamLength < b.events {
 				if err := loadStream(ctx, s, streamName(0, random.IntN(streams))); err != nil {

@@ -59,7 +59,7 @@ func openRedis(ctx context.Context, dir string) (_ store, err error) {
 		}
 	}()
 	socket := filepath.Join(dir, "redis.sock")
-	cmd := exec.Command(bin, //nolint:gosec // found on the path
+	cmd := exec.CommandContext(untilStopped(ctx), bin,
 		"--port", "0", "--unixsocket", socket, "--dir", dir, "--daemonize", "no",
 		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--auto-aof-rewrite-percentage", "0")
 	p, err := startProcess(dir, syscall.SIGTERM, cmd)
@@ -72,7 +72,7 @@ func openRedis(ctx context.Context, dir string) (_ store, err error) {
 		return nil, err
 	}
 	option.DisableCache = true
-	option.DisableRetry = true // an append sent twice would be two
+	option.DisableRetry = true // an append sent twice would find the version its own
 	err = p.await(ctx, func(ctx context.Context) (err error) {
 		s.client, err = rueidis.NewClient(option)
 		return err

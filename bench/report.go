@@ -13,6 +13,8 @@ import (
 
 // A report is what a comparison came to, and its JSON form.
 type report struct {
+	loads []load
+
 	CPUs    int        `json:"cpus"`
 	Go      string     `json:"go"`
 	Ceiling outcome    `json:"ceiling"`
@@ -31,7 +33,7 @@ type outcome struct {
 	Failed  string       `json:"failed,omitempty"`
 	Appends []appended   `json:"appends,omitempty"` // of all runs
 	Reads   *readOutcome `json:"reads,omitempty"`
-	Checks  checks       `json:"checks"`
+	Checks  *checks      `json:"checks,omitempty"`
 }
 
 // appended is one run of one load.
@@ -57,8 +59,11 @@ type loadOutcome struct {
 	StreamsPerSecond []float64 `json:"streams_per_second"`
 }
 
-func newReport() report {
-	return report{CPUs: runtime.NumCPU(), Go: runtime.Version(), Ceiling: outcome{System: ceilingName, Title: "Ceiling"}}
+func newReport(loads []load) report {
+	return report{
+		loads: loads, CPUs: runtime.NumCPU(), Go: runtime.Version(),
+		Ceiling: outcome{System: ceilingName, Title: "Ceiling"},
+	}
 }
 
 func (o *outcome) add(l load, m measured) {
@@ -105,7 +110,7 @@ type table struct {
 // tables returns the report as tables.
 func (r *report) tables() []table {
 	var tables []table
-	for _, l := range loads {
+	for _, l := range r.loads {
 		tables = append(tables, r.appendTable(l))
 	}
 	tables = append(tables, r.readTable(), r.checkTable(), r.absentTable())
@@ -176,7 +181,7 @@ func (r *report) checkTable() table {
 		head:  []string{"", "reached", "events, versions, contents", "stale version", "version ahead", "known ID"},
 	}
 	for _, o := range r.Systems {
-		if len(o.Appends) == 0 || o.Failed != "" {
+		if o.Checks == nil || o.Failed != "" {
 			continue
 		}
 		t.rows = append(t.rows, []string{

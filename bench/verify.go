@@ -17,6 +17,15 @@ type checks struct {
 	RefusesKnownID bool `json:"refuses_known_id"`      // at once; for how long is not tried
 }
 
+// and returns what holds of both; c is nil before the first.
+func (c *checks) and(other checks) *checks {
+	if c != nil {
+		other.RefusesAhead = other.RefusesAhead && c.RefusesAhead
+		other.RefusesKnownID = other.RefusesKnownID && c.RefusesKnownID
+	}
+	return &other
+}
+
 // verify reads everything back, which must be the events that were acknowledged
 // and no other. Then it appends where it should be refused.
 func (l load) verify(ctx context.Context, s store, heads map[string]head) (checks, error) {

@@ -33,9 +33,8 @@ at best with the same bytes. A rate depends on the machine and on who else uses 
 
 // benchFlags are those of all benchmarks.
 type benchFlags struct {
-	LogURL string   `name:"log" env:"LEAT_LOG" required:"" placeholder:"URL" help:"The log: dir:PATH is one in a directory, leat://HOST:PORT/LOG one at a server."`
-	Cache  byteSize `placeholder:"SIZE" help:"The engine's cache for a log in a directory, such as 512MiB; the engine's default when left out."`
-
+	logFlag
+	Cache       byteSize      `placeholder:"SIZE" help:"The engine's cache for a log in a directory, such as 512MiB; the engine's default when left out."`
 	CeilingDir  string        `type:"existingdir" placeholder:"DIR" help:"Where to measure the ceiling; beside the log when that is in a directory, else where temporary files are."`
 	CeilingTime time.Duration `default:"1s" help:"How long to measure the ceiling, each time."`
 	CPUProfile  string        `name:"cpuprofile" type:"path" placeholder:"FILE" help:"Write a CPU profile of the measured part (the last one)."`
@@ -148,8 +147,10 @@ func (f benchFlags) measured(do func() error) (err error) {
 	return pprof.Lookup("allocs").WriteTo(file, 0)
 }
 
-// watch shows on a terminal how work gets on, until stop is called.
+// watch shows on a terminal how work gets on, and how fast just now, until stop
+// is called.
 func watch(c console, title string, done func() uint64) (stop func()) {
+	const every = 250 * time.Millisecond
 	if terminalWidth(c.err) == 0 {
 		return func() {}
 	}
@@ -158,16 +159,17 @@ func watch(c console, title string, done func() uint64) (stop func()) {
 	go func() {
 		defer close(ended)
 		defer fmt.Fprint(c.err, "\r\x1b[K")
-		tick := time.NewTicker(200 * time.Millisecond)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
-		began := time.Now()
+		var before uint64
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				n, took := done(), time.Since(began)
-				fmt.Fprintf(c.err, "\r%s: %s in %s, %s/s\x1b[K", title, thousands(float64(n)), took.Round(100*time.Millisecond), thousands(float64(n)/took.Seconds()))
+				n := done()
+				fmt.Fprintf(c.err, "\r%s: %s, %s/s\x1b[K", title, thousands(float64(n)), thousands(float64(n-before)/every.Seconds()))
+				before = n
 			}
 		}
 	}()

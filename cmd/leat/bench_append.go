@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/engine"
 	"github.com/leathq/leat/internal/bench"
 )
 
@@ -21,7 +22,7 @@ type workloadFlags struct {
 	IDs         bench.IDs     `name:"ids" enum:"uuidv7,uuidv4,text" default:"uuidv7" help:"Kind of event IDs: uuidv7, uuidv4 or text."`
 	Sources     count         `default:"1" help:"How many different sources the events have; a stream has one."`
 	Conditions  bool          `default:"true" negatable:"" help:"Expect the stream's version with each Append."`
-	Rate        float64       `help:"Events per second that are due from all producers together; as many as they can when 0. Latency then counts from when an Append is due."`
+	Rate        float64       `placeholder:"NUMBER" help:"Events per second that are due from all producers together; as many as they can when 0. Latency then counts from when an Append is due."`
 	Events      count         `placeholder:"NUMBER" help:"End a run after so many events, such as 1M, the warm-up included."`
 	Warmup      time.Duration `default:"500ms" help:"Append so long before the measured part, at most a tenth of --events."`
 	Shards      int           `default:"1" help:"Shards of a log that is made."`
@@ -96,9 +97,9 @@ func (cmd benchFollowCmd) Validate() error {
 
 func (benchFollowCmd) Help() string {
 	return `
-Appends events while others follow the log, and measures how long after its commit (At) an event reaches a follower. That
-takes a rate the followers can keep up with: without --rate the producers are as fast as they can, and it is the rate at
-which all followers have seen everything that counts.
+Appends events while others follow the log, and measures how long after its commit (At) an event reaches a follower. Give
+a --rate that the followers can keep up with. Without one the producers are as fast as they can, and what counts is
+EVENTS/S: the rate at which all followers have seen everything.
 
 	$ leat bench follow --log dir:/data/bench --rate 10000 --duration 10s
 	$ leat bench follow --log leat://127.0.0.1:7070/bench --followers 4 --rate 1000
@@ -177,7 +178,7 @@ func (r *appendRun) measure(ctx context.Context) (benchResult, error) {
 	}
 
 	var f *bench.Followed
-	grouped := r.log.grouping()
+	before := r.log.told()
 	err = r.flags.measured(func() (err error) {
 		f, err = r.produce(ctx, events, duration)
 		return err
@@ -185,9 +186,11 @@ func (r *appendRun) measure(ctx context.Context) (benchResult, error) {
 	if err != nil {
 		return benchResult{}, err
 	}
-	g := r.grouping(grouped, f.Appended)
+	after := r.log.told()
+	g := r.grouping(before, after, f.Appended)
 	result.setFigures(f.Seen)
-	result.setGrouping(g, r.log.told)
+	result.setGrouping(g, after != nil)
+	result.setStats(before, after)
 	if r.followers > 0 {
 		result.setFollowed(f, r.followers)
 	}
@@ -197,12 +200,12 @@ func (r *appendRun) measure(ctx context.Context) (benchResult, error) {
 		return benchResult{}, err
 	}
 	result.CloseSeconds = time.Since(closing).Seconds()
-	after, err := bench.WriteCeiling(ctx, r.target.ceilingDir, g, r.flags.CeilingTime)
+	again, err := bench.WriteCeiling(ctx, r.target.ceilingDir, g, r.flags.CeilingTime)
 	if err != nil {
 		return benchResult{}, err
 	}
-	result.CeilingAfter = round(after.Rate())
-	ceiling.Add(after)
+	result.CeilingAfter = round(again.Rate())
+	ceiling.Add(again)
 	result.setCeiling(ceiling)
 	return result, nil
 }
@@ -213,12 +216,12 @@ func (r *appendRun) warmUp(ctx context.Context, events uint64) (*bench.Ceiling, 
 	if r.Warmup == 0 || events > 0 && events < 10 {
 		return &bench.Ceiling{}, nil
 	}
-	grouped := r.log.grouping()
+	before := r.log.told()
 	f, err := r.producers.Run(ctx, events/10, r.Warmup)
 	if err != nil {
 		return nil, fmt.Errorf("warm up: %w", err)
 	}
-	return bench.WriteCeiling(ctx, r.target.ceilingDir, r.grouping(grouped, f), r.flags.CeilingTime)
+	return bench.WriteCeiling(ctx, r.target.ceilingDir, r.grouping(before, r.log.told(), f), r.flags.CeilingTime)
 }
 
 // produce lets the producers append, and the followers see it. Without
@@ -231,12 +234,14 @@ func (r *appendRun) produce(ctx context.Context, events uint64, d time.Duration)
 	return &bench.Followed{Appended: f, Seen: f}, err
 }
 
-// grouping returns how events reached the disk since an earlier moment. Where
-// the log does not tell, all Appends in flight are taken as one group, which is
-// the most that could be, with the bytes of the events.
-func (r *appendRun) grouping(earlier bench.Grouping, f *bench.Figures) bench.Grouping {
-	if r.log.told {
-		return r.log.grouping().Since(earlier)
+// grouping returns how events reached the disk between two moments. Where the
+// log does not tell, all Appends in flight are taken as one group, which is the
+// most that could be, with the bytes of the events.
+func (r *appendRun) grouping(before, after *engine.Stats, f *bench.Figures) bench.Grouping {
+	if after != nil {
+		return bench.Grouping{
+			Groups: after.Groups - before.Groups, Events: after.Recorded - before.Recorded, Bytes: after.Bytes - before.Bytes,
+		}
 	}
 	group := uint64(r.Producers * r.Pipeline * r.Batch)
 	return bench.Grouping{

@@ -70,7 +70,7 @@ func (t *benchTarget) orMake(c leat.Config, runs int, keep bool) error {
 		return err
 	}
 	t.make, t.separate, t.keep, t.config = len(entries) == 0, runs > 1, keep, c
-	return os.MkdirAll(t.ceilingDir, 0o777)
+	return os.MkdirAll(t.ceilingDir, 0o755)
 }
 
 // A benchLog is the log of one run.
@@ -80,10 +80,8 @@ type benchLog struct {
 	limits leat.Limits
 	close  func() error // may be called again
 
-	// grouping tells how events reached the disk since the log was opened, if
-	// told; else nothing.
-	grouping func() bench.Grouping
-	told     bool
+	// stats are those of a log in a directory; nil at a server.
+	stats func() engine.Stats
 
 	opening time.Duration // how long it took to open
 	resided int64         // bench.PeakBytes when it was open
@@ -92,6 +90,7 @@ type benchLog struct {
 // open opens the log of a run, counted from 1. Remove takes away what the run
 // made.
 func (t *benchTarget) open(ctx context.Context, run int) (log *benchLog, remove func() error, err error) {
+	bench.ForgetMemory() // what runs before this one took
 	began := time.Now()
 	if log, remove, err = t.openOrMake(ctx, run); err != nil {
 		return nil, nil, err
@@ -138,17 +137,13 @@ func (t *benchTarget) openOrMake(ctx context.Context, run int) (_ *benchLog, rem
 
 func (t *benchTarget) inDirectory(url string, log *engine.Log) *benchLog {
 	return &benchLog{
-		url: url, logs: slices.Repeat([]leat.Log{log}, t.logs), limits: log.Limits(), close: log.Close, told: true,
-		grouping: func() bench.Grouping {
-			s := log.Stats()
-			return bench.Grouping{Groups: s.Groups, Events: s.Recorded, Bytes: s.Bytes}
-		},
+		url: url, logs: slices.Repeat([]leat.Log{log}, t.logs), limits: log.Limits(), close: log.Close, stats: log.Stats,
 	}
 }
 
 func (t *benchTarget) dial(ctx context.Context) (*benchLog, error) {
 	var dialed []*client.Log
-	l := &benchLog{url: t.url, grouping: func() bench.Grouping { return bench.Grouping{} }}
+	l := &benchLog{url: t.url}
 	l.close = func() (err error) {
 		for _, log := range dialed {
 			err = errors.Join(err, log.Close())
@@ -168,5 +163,14 @@ func (t *benchTarget) dial(ctx context.Context) (*benchLog, error) {
 	return l, nil
 }
 
-// engineLimits are those of a log in a directory.
+// told returns the log's figures, where it tells any.
+func (l *benchLog) told() *engine.Stats {
+	if l.stats == nil {
+		return nil
+	}
+	s := l.stats()
+	return &s
+}
+
+// engineLimits are those of every log in a directory, known before one is made.
 var engineLimits = (*engine.Log)(nil).Limits()

@@ -119,6 +119,10 @@ func printReads(w io.Writer, r benchResult) {
 }
 
 func printMemory(w io.Writer, r benchResult) {
+	if e := r.EngineResult; e != nil {
+		fmt.Fprintf(w, "engine: %s MB on disk, %s MB of memory, %s generations of the index sorted; %s blocks found in the cache, %s not\n",
+			thousands(e.DiskMB), thousands(e.MemoryMB), thousands(float64(e.Generations)), thousands(float64(e.CacheHits)), thousands(float64(e.CacheMisses)))
+	}
 	fmt.Fprintf(w, "memory: at most %s MB resident, %s MB once the log was open, which took %s; heap %s MB at the end\n",
 		thousands(r.PeakMB), thousands(r.OpenMB), seconds(r.OpenSeconds), thousands(r.HeapMB))
 }

@@ -39,7 +39,7 @@ The ceiling is to read the same bytes from a file that the operating system has 
 }
 
 func (cmd benchReplayCmd) Run(ctx context.Context, c console) error {
-	return cmd.with(ctx, func(log *benchLog, ceilingDir string) error {
+	return cmd.onLog(ctx, func(log *benchLog, ceilingDir string) error {
 		var done atomic.Uint64
 		defer watch(c, "events", done.Load)()
 		replay := bench.Replay{Log: log.logs[0], Shard: cmd.Shard, API: cmd.API, Limit: int(cmd.Limit), Done: func(n uint64) { done.Add(n) }}
@@ -47,7 +47,7 @@ func (cmd benchReplayCmd) Run(ctx context.Context, c console) error {
 		for range cmd.Rounds {
 			r := newResult("replay", log)
 			r.ReadResult = &ReadResult{API: string(cmd.API), Shard: string(cmd.Shard), Goroutines: 1}
-			err := cmd.reading(ctx, ceilingDir, &r, func() (*bench.Figures, error) { return replay.Round(ctx) })
+			err := cmd.reading(ctx, log, ceilingDir, &r, func() (*bench.Figures, error) { return replay.Round(ctx) })
 			if err != nil {
 				return err
 			}
@@ -89,7 +89,7 @@ checksum over them.
 }
 
 func (cmd benchLoadCmd) Run(ctx context.Context, c console) error {
-	return cmd.with(ctx, func(log *benchLog, ceilingDir string) error {
+	return cmd.onLog(ctx, func(log *benchLog, ceilingDir string) error {
 		streams, err := cmd.streams(ctx, c, log)
 		if err != nil {
 			return err
@@ -102,7 +102,7 @@ func (cmd benchLoadCmd) Run(ctx context.Context, c console) error {
 		for range cmd.Runs {
 			r := newResult("load", log)
 			r.ReadResult = &ReadResult{Goroutines: cmd.Goroutines, Among: len(streams)}
-			err := cmd.reading(ctx, ceilingDir, &r, func() (*bench.Figures, error) { return load.Run(ctx, loads, duration) })
+			err := cmd.reading(ctx, log, ceilingDir, &r, func() (*bench.Figures, error) { return load.Run(ctx, loads, duration) })
 			if err != nil {
 				return err
 			}
@@ -123,8 +123,8 @@ func (cmd benchLoadCmd) streams(ctx context.Context, c console, log *benchLog) (
 	return names, err
 }
 
-// with opens the log, which is there, for the time of do.
-func (f benchFlags) with(ctx context.Context, do func(log *benchLog, ceilingDir string) error) (err error) {
+// onLog opens the log, which is there, for the time of do.
+func (f benchFlags) onLog(ctx context.Context, do func(log *benchLog, ceilingDir string) error) (err error) {
 	t, err := f.target(1, 0)
 	if err != nil {
 		return err
@@ -138,8 +138,9 @@ func (f benchFlags) with(ctx context.Context, do func(log *benchLog, ceilingDir 
 }
 
 // reading measures reads and then the ceiling.
-func (f benchFlags) reading(ctx context.Context, ceilingDir string, r *benchResult, read func() (*bench.Figures, error)) error {
+func (f benchFlags) reading(ctx context.Context, log *benchLog, ceilingDir string, r *benchResult, read func() (*bench.Figures, error)) error {
 	var figures *bench.Figures
+	before := log.told()
 	err := f.measured(func() (err error) {
 		figures, err = read()
 		return err
@@ -148,6 +149,7 @@ func (f benchFlags) reading(ctx context.Context, ceilingDir string, r *benchResu
 		return err
 	}
 	r.setFigures(figures)
+	r.setStats(before, log.told())
 	ceiling, err := bench.ReadCeiling(ctx, ceilingDir, figures.Events, figures.EventBytes, f.CeilingTime)
 	if err != nil {
 		return err

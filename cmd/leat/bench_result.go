@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/leathq/leat/engine"
 	"github.com/leathq/leat/internal/bench"
 )
 
@@ -42,6 +43,7 @@ type benchResult struct {
 	*AppendResult
 	*FollowResult
 	*ReadResult
+	*EngineResult
 
 	Runs []benchResult `json:"runs,omitempty"`
 }
@@ -89,6 +91,15 @@ type ReadResult struct {
 	Among      int    `json:"among_streams,omitempty"`
 }
 
+// EngineResult is what the engine tells of a log in a directory.
+type EngineResult struct {
+	DiskMB      float64 `json:"disk_mb"`
+	MemoryMB    float64 `json:"memory_mb"`
+	Generations uint64  `json:"generations"` // of the index, sorted in the run
+	CacheHits   uint64  `json:"cache_hits"`
+	CacheMisses uint64  `json:"cache_misses"`
+}
+
 // latencyJSON holds quantiles in microseconds.
 type latencyJSON struct {
 	P50  float64 `json:"p50_us"`
@@ -129,6 +140,18 @@ func (r *benchResult) setGrouping(g bench.Grouping, told bool) {
 	r.Groups, r.GroupsTold = g.Groups, told
 	r.EventsPerGroup = float64(g.Events) / float64(max(1, g.Groups))
 	r.BytesPerGroup = float64(g.Bytes) / float64(max(1, g.Groups))
+}
+
+// setStats writes what the engine told before and after a run, if it did.
+func (r *benchResult) setStats(before, after *engine.Stats) {
+	if after == nil {
+		return
+	}
+	r.EngineResult = &EngineResult{
+		DiskMB: megabytes(float64(after.DiskBytes)), MemoryMB: megabytes(float64(after.MemoryBytes)),
+		Generations: after.Generations - before.Generations,
+		CacheHits:   after.CacheHits - before.CacheHits, CacheMisses: after.CacheMisses - before.CacheMisses,
+	}
 }
 
 func (f workloadFlags) describe() *AppendResult {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -196,8 +197,10 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// scanning is a log with a ScanShard.
+// scanning is a leat.Scanner.
 type scanning struct{ *leattest.Log }
+
+var _ leat.Scanner = scanning{}
 
 func (s scanning) ScanShard(ctx context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error) (leat.Batch, error) {
 	b, err := s.ReadShard(ctx, shard, after, o)
@@ -253,6 +256,9 @@ func TestLoad(t *testing.T) {
 			}
 		}
 	}
+	if names, err := bench.StreamsOf(t.Context(), scanning{log}, 0, nil); err != nil || len(names) != len(perStream) {
+		t.Fatalf("scanning, got %d streams, %v; want %d", len(names), err, len(perStream))
+	}
 	names, err := bench.StreamsOf(t.Context(), log, 1, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -306,6 +312,27 @@ func TestCeilings(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestPeakForgets(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux forgets the peak of memory")
+	}
+	bench.ForgetMemory()
+	before := bench.PeakBytes()
+	const more = 64 << 20
+	memory := make([]byte, more)
+	for i := range memory {
+		memory[i] = byte(i)
+	}
+	runtime.KeepAlive(memory)
+	if grown := bench.PeakBytes(); before <= 0 || grown < before+more/2 {
+		t.Errorf("with 64 MiB more, the peak went from %d to %d", before, grown)
+	}
+	bench.ForgetMemory()
+	if after := bench.PeakBytes(); after > before+more/2 {
+		t.Errorf("with 64 MiB given back, the peak is %d; before it was %d", after, before)
 	}
 }
 

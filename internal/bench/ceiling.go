@@ -17,11 +17,6 @@ type Grouping struct {
 	Groups, Events, Bytes uint64
 }
 
-// Since returns what was grouped since an earlier moment.
-func (g Grouping) Since(earlier Grouping) Grouping {
-	return Grouping{Groups: g.Groups - earlier.Groups, Events: g.Events - earlier.Events, Bytes: g.Bytes - earlier.Bytes}
-}
-
 // A Ceiling is what the machine did with bytes alone.
 type Ceiling struct {
 	Events  float64 // that the bytes stand for

@@ -63,10 +63,11 @@ type generator struct {
 	appends     uint64 // made so far
 	events      uint64 // made so far
 
-	// versions are those of the lane's streams, where they are not all new. The
-	// lane owns the streams numbered lane, lane + lanes, lane + 2 lanes …
-	versions []uint32
-	chosen   int // index in versions of the stream last appended to
+	// The lane's streams are numbered first, first + step, first + 2 step …
+	// Their versions are kept where they are not all new.
+	first, step uint64
+	versions    []uint32
+	chosen      int // index in versions of the stream last appended to
 
 	buffer []leat.Event
 	text   []byte
@@ -78,14 +79,14 @@ func newGenerator(w *Workload, s *supply, lane int) *generator {
 		w: w, supply: s, lane: uint64(lane), lanes: uint64(w.Lanes()),
 		rng: rand.NewPCG(rand.Uint64(), rand.Uint64()), buffer: make([]leat.Event, w.Batch),
 	}
+	g.first, g.step = g.lane, g.lanes
 	switch {
 	case w.Streams == OneStream:
 		g.versions = make([]uint32, 1)
-	case w.Streams > 0 && uint64(w.Streams) < g.lanes: // without conditions
-		g.lane, g.lanes = g.lane%uint64(w.Streams), uint64(w.Streams)
-		g.versions = make([]uint32, 1)
 	case w.Streams > 0:
-		g.versions = make([]uint32, (uint64(w.Streams)-g.lane+g.lanes-1)/g.lanes)
+		streams := uint64(w.Streams)
+		g.first %= streams // shared with other lanes when there are more of them
+		g.versions = make([]uint32, (streams-g.first+g.step-1)/g.step)
 	}
 	return g
 }
@@ -123,10 +124,10 @@ func (g *generator) next(n int) ([]leat.Event, []leat.Condition) {
 // stream chooses the stream of the next Append: its number and version.
 func (g *generator) stream() (number uint64, version uint32) {
 	if g.versions == nil {
-		return g.lane + g.appends*g.lanes, 0
+		return g.first + g.appends*g.step, 0
 	}
 	g.chosen = int(g.rng.Uint64() % uint64(len(g.versions)))
-	return g.lane + uint64(g.chosen)*g.lanes, g.versions[g.chosen]
+	return g.first + uint64(g.chosen)*g.step, g.versions[g.chosen]
 }
 
 // appended tells that the n events of the last call of next are recorded.
@@ -225,7 +226,8 @@ func digits(text []byte, v uint64, n int) []byte {
 }
 
 // orderJSON returns an order as JSON text of exactly the given size, as far as
-// JSON can be that short. It compresses about as well as orders do.
+// JSON can be that short. Many of them together compress to about two fifths
+// (deflate), as records full of keys and numbers do.
 func orderJSON(rng *rand.Rand, size int) []byte {
 	const closing = `"}`
 	text := []byte(`{"order":"`)
@@ -246,6 +248,7 @@ func orderJSON(rng *rand.Rand, size int) []byte {
 	for len(text)+len(closing) < size {
 		text = append(text, words[rng.IntN(len(words))]...)
 		text = append(text, ' ')
+		text = append(base32(text, rng.Uint64(), 8), ' ')
 	}
 	return append(text[:size-len(closing)], closing...)
 }
@@ -261,7 +264,8 @@ func orderLine(rng *rand.Rand, comma bool) []byte {
 	line = strconv.AppendUint(line, 1+rng.Uint64N(48), 10)
 	line = append(line, `,"pence":`...)
 	line = strconv.AppendUint(line, 1+rng.Uint64N(10_000), 10)
-	return append(line, '}')
+	line = append(line, `,"batch":"`...)
+	return append(base32(line, rng.Uint64(), 12), `"}`...)
 }
 
 // shortJSON returns a JSON number, or nothing, of a size.

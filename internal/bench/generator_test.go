@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"bytes"
+	"compress/flate"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -20,11 +22,12 @@ func TestGenerated(t *testing.T) {
 		return regexp.MustCompile(fmt.Sprintf(`^[0-9a-f]{8}-[0-9a-f]{4}-%d[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, version))
 	}
 	idForms := map[IDs]*regexp.Regexp{UUIDv7: uuid(7), UUIDv4: uuid(4), TextID: regexp.MustCompile(`^command-\d{12}$`)}
-	for _, streams := range []Streams{NewStreams, OneStream, 4, 41} {
+	for _, streams := range []Streams{NewStreams, OneStream, 4, 9, 3} {
 		for kind, form := range idForms {
 			t.Run(fmt.Sprintf("%v/%s", streams, kind), func(t *testing.T) {
 				w := testWorkload()
 				w.Streams, w.IDs = streams, kind
+				w.Conditions = streams != 3 // fewer than lanes
 				if err := w.Check(leat.MinLimits); err != nil {
 					t.Fatal(err)
 				}
@@ -38,8 +41,8 @@ func TestGenerated(t *testing.T) {
 							t.Fatal(err)
 						}
 						stream := events[0].Stream
-						if len(stream) != streamBytes || conds[0] != leat.ExpectVersion(stream, versions[stream]) {
-							t.Fatalf("stream %q at version %d is expected as %+v", stream, versions[stream], conds[0])
+						if len(stream) != streamBytes || w.Conditions && conds[0] != leat.ExpectVersion(stream, versions[stream]) {
+							t.Fatalf("stream %q at version %d is expected as %+v", stream, versions[stream], conds)
 						}
 						for _, e := range events {
 							if !form.MatchString(e.ID) || ids[e.ID] {
@@ -57,8 +60,8 @@ func TestGenerated(t *testing.T) {
 						versions[stream] += uint64(w.Batch)
 					}
 				}
-				if streams == NewStreams && len(versions) != 200 || streams == OneStream && len(versions) != 4 || streams > 0 && len(versions) > int(streams) {
-					t.Errorf("200 appends went to %d streams", len(versions))
+				if want := map[Streams]int{NewStreams: 200, OneStream: 4, 4: 4, 9: 9, 3: 3}[streams]; len(versions) != want {
+					t.Errorf("200 appends went to %d streams, want %d", len(versions), want)
 				}
 			})
 		}
@@ -83,6 +86,31 @@ func TestDataOfEverySize(t *testing.T) {
 		if len(data) != size || size > 0 && !json.Valid(data) {
 			t.Fatalf("%d bytes asked for, got %d: %s", size, len(data), data)
 		}
+	}
+}
+
+// Data that compress to nothing, or not at all, would flatter or wrong a log
+// that compresses.
+func TestDataCompress(t *testing.T) {
+	w := testWorkload()
+	var plain, packed bytes.Buffer
+	for _, d := range newSupply(&w).data[:64] {
+		plain.Write(d)
+	}
+	z, err := flate.NewWriter(&packed, flate.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := z.Write(plain.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if share := float64(packed.Len()) / float64(plain.Len()); share < .33 || share > .6 {
+		t.Errorf("64 events' data compress to %.2f of their size, want 0.33 to 0.6:\n%s", share, plain.Bytes()[:512])
+	} else {
+		t.Logf("compressed to %.2f", share)
 	}
 }
 

@@ -60,7 +60,7 @@ func (l Load) Run(ctx context.Context, loads uint64, d time.Duration) (*Figures,
 	close(start)
 	err := group.Wait()
 	m.stop(f)
-	if err == nil {
+	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	f.EventBytes = sizes.mean()
@@ -108,28 +108,37 @@ func StreamsOf(ctx context.Context, log leat.Log, n int, done func(more uint64))
 	if n == 0 {
 		n = MostStreams
 	}
-	var names []string
-	found := 0
+	api := ReadAPI
+	if _, ok := log.(leat.Scanner); ok {
+		api = ScanAPI
+	}
+	read, err := api.of(log)
+	if err != nil {
+		return nil, err
+	}
 	shards, err := log.Shards(ctx)
 	if err != nil {
 		return nil, err
 	}
+	var names []string
+	found := 0
+	visit := func(e *leat.Recorded) error {
+		if e.Version != 1 {
+			return nil
+		}
+		found++
+		if len(names) < n {
+			names = append(names, strings.Clone(e.Stream))
+		} else if at := rand.IntN(found); at < n { //nolint:gosec // nothing secret depends on it
+			names[at] = strings.Clone(e.Stream)
+		}
+		return nil
+	}
 	for _, s := range shards {
 		for after := s.Oldest - 1; after < s.Head; {
-			b, err := log.ReadShard(ctx, s.ID, after, leat.ReadOptions{})
+			b, err := read(ctx, s.ID, after, leat.ReadOptions{}, visit)
 			if err != nil {
 				return nil, fmt.Errorf("read the names of streams: %w", err)
-			}
-			for i := range b.Events {
-				if b.Events[i].Version != 1 {
-					continue
-				}
-				found++
-				if len(names) < n {
-					names = append(names, strings.Clone(b.Events[i].Stream))
-				} else if at := rand.IntN(found); at < n { //nolint:gosec // nothing secret depends on it
-					names[at] = strings.Clone(b.Events[i].Stream)
-				}
 			}
 			if done != nil {
 				done(b.Next - after)

@@ -55,10 +55,14 @@ type job struct {
 	began   time.Time
 	rate    float64       // as Workload.Rate
 	taken   atomic.Uint64 // events that lanes have set out to append, and those beyond total
-	latency []Histogram   // by producer
+	latency []Histogram   // by producer, as far as there are so many
 
 	events, bytes atomic.Uint64 // appended, and their Event.Size
 }
+
+// mostHistograms bounds how many histograms a job has: more take memory, fewer
+// have producers wait for each other.
+const mostHistograms = 256
 
 // Run appends events until there are so many, until so much time has passed,
 // whatever comes first (0: no bound), or until an Append fails. Latency is that
@@ -67,7 +71,7 @@ type job struct {
 func (p *Producers) Run(ctx context.Context, events uint64, d time.Duration) (*Figures, error) {
 	l, stop := newLimit(ctx, events, d)
 	defer stop()
-	j := &job{limit: l, rate: p.workload.Rate, latency: make([]Histogram, p.workload.Producers)}
+	j := &job{limit: l, rate: p.workload.Rate, latency: make([]Histogram, min(p.workload.Producers, mostHistograms))}
 	group, groupCtx := errgroup.WithContext(ctx)
 	start := make(chan struct{})
 	for _, l := range p.lanes {
@@ -82,8 +86,8 @@ func (p *Producers) Run(ctx context.Context, events uint64, d time.Duration) (*F
 	err := group.Wait()
 	f := &Figures{}
 	m.stop(f)
-	if err == nil {
-		err = ctx.Err()
+	if ctx.Err() != nil {
+		err = ctx.Err() // rather than what the Appends that it ended say
 	}
 	if err != nil {
 		return nil, fmt.Errorf("after %d events: %w", p.Done(), err)
@@ -112,7 +116,7 @@ func (p *Producers) produce(ctx context.Context, l *lane, j *job) error {
 		if err != nil {
 			return err
 		}
-		j.latency[l.producer].Add(time.Since(due), 1)
+		j.latency[l.producer%len(j.latency)].Add(time.Since(due), 1)
 		if receipt.Duplicate || len(receipt.Versions) != n || len(conds) > 0 && receipt.Versions[0] != conds[0].Version+1 {
 			return fmt.Errorf("the log answered an append of %d new events to stream %s with %+v", n, events[0].Stream, receipt)
 		}

@@ -8,13 +8,7 @@ import (
 	"github.com/leathq/leat"
 )
 
-// A scanner is a log that can show events without making each its own memory.
-type scanner interface {
-	ScanShard(ctx context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error) (leat.Batch, error)
-}
-
-// A scan reads a piece of a shard, as ReadShard does, and hands every event to
-// visit.
+// A scan reads a piece of a shard as [leat.Scanner] does.
 type scan func(ctx context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error) (leat.Batch, error)
 
 // API is by which method of a log events are read.
@@ -23,14 +17,14 @@ type API string
 // The methods to read a shard with.
 const (
 	ReadAPI API = "read" // ReadShard: each event has memory of its own
-	ScanAPI API = "scan" // ScanShard: an event is good until the next one
+	ScanAPI API = "scan" // ScanShard, of a leat.Scanner: an event is lent
 )
 
 func (a API) of(log leat.Log) (scan, error) {
 	if a == ScanAPI {
-		s, ok := log.(scanner)
+		s, ok := log.(leat.Scanner)
 		if !ok {
-			return nil, &leat.InvalidError{Field: "--api", Limit: "read: this log has no ScanShard", Got: string(a)}
+			return nil, &leat.InvalidError{Field: "--api", Limit: "read: this log is no leat.Scanner", Got: string(a)}
 		}
 		return s.ScanShard, nil
 	}

@@ -16,9 +16,8 @@ func processCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// PeakBytes returns the most memory the process ever had resident, 0 where the
-// system does not tell.
-func PeakBytes() int64 {
+// peakEver returns the most memory the process ever had resident.
+func peakEver() int64 {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0
