@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/leathq/leat"
@@ -20,11 +21,8 @@ type Report struct {
 	Blocks  uint64
 	Events  uint64 // kept
 	Streams uint64 // also those of which no event is kept
-	IDs     uint64 // in the index, also those of events that are not kept
-
-	// Indexed is how many of Events are in the index that is stored. Open
-	// indexes the others.
-	Indexed uint64
+	IDs     uint64 // also those of events that are not kept
+	Indexed uint64 // of Events; Open indexes the others
 
 	// Problems holds the first MaxProblems, and Found is how many there are.
 	Problems []Problem
@@ -50,18 +48,11 @@ func (p Problem) String() string { return p.Place + ": " + p.What }
 // elsewhere. The error is not nil when there is no log to check or ctx ended.
 func Check(ctx context.Context, dir string, o Options, progress func(done, total uint64)) (Report, error) {
 	o = o.withDefaults()
-	found, err := exists(o.FS, dir)
+	s, err := openExisting(dir, o, newFuse(o.Logger), readStore)
 	if err != nil {
 		return Report{}, fmt.Errorf("check log: %w", err)
 	}
-	if !found {
-		return Report{}, fmt.Errorf("check log in %s: %w: the directory holds no log", dir, leat.ErrNotFound)
-	}
-	s, err := openStore(dir, o, newFuse(o.Logger), readStore)
-	if err != nil {
-		return Report{}, err
-	}
-	c := &checker{store: s, progress: progress}
+	c := &checker{store: s, progress: progress, late: newIndex(s.DB, 0, 0)}
 	if err := c.run(ctx); err != nil {
 		return c.report, errors.Join(fmt.Errorf("check log in %s: %w", dir, err), s.close())
 	}
@@ -76,6 +67,7 @@ type checker struct {
 
 	tails   []*tail
 	covered []uint64 // by shard: see memory.covered
+	late    *index   // of the events that the store has not indexed
 	total   uint64   // events kept
 	done    uint64   // events checked
 }
@@ -197,6 +189,9 @@ func (c *checker) checkIndex(t *tail, b *block) {
 		c.done++
 		c.report.Events++
 		if !indexed {
+			if err := c.checkLate(t, e); err != nil {
+				c.problem(c.place(t, e.seq), "%v", err)
+			}
 			continue
 		}
 		c.report.Indexed++
@@ -212,6 +207,30 @@ func (c *checker) checkIndex(t *tail, b *block) {
 			c.checkRun(t, e, run{version: e.version, shard: e.shard, seq: e.seq, n: uint64(i + 1 - start), block: b.last})
 		}
 	}
+}
+
+// checkLate checks that an event that is not indexed yet continues its stream,
+// and notes it.
+func (c *checker) checkLate(t *tail, e *entry) error {
+	stream := newTarget(e.stream)
+	if err := c.late.resolve(&stream); err != nil {
+		return err
+	}
+	_, reused, err := c.late.lookUp(&stream, e)
+	switch {
+	case err != nil:
+		return err
+	case reused:
+		return fmt.Errorf("event ID %q of stream %q is recorded twice", e.id, e.stream)
+	case e.version != stream.version+1 && (stream.version > 0 || !t.startsTrimmed()):
+		return fmt.Errorf("version %d of stream %q follows version %d", e.version, e.stream, stream.version)
+	}
+	if stream.version == 0 {
+		c.report.Streams++
+	}
+	c.report.IDs++
+	c.late.note(&stream, e, e.version)
+	return nil
 }
 
 // checkRun checks that the index has the run that ends with e.
@@ -311,12 +330,8 @@ func (c *checker) checkIDs(ctx context.Context) error {
 			return err
 		}
 	}
-	trimmed := false
-	for _, t := range c.tails {
-		trimmed = trimmed || t.Oldest > 1
-	}
-	if !trimmed && c.report.IDs != c.report.Indexed {
-		c.problem("ID index", "has %d IDs, there are %d events", c.report.IDs, c.report.Indexed)
+	if !slices.ContainsFunc(c.tails, (*tail).startsTrimmed) && c.report.IDs != c.report.Events {
+		c.problem("ID index", "has %d IDs, there are %d events", c.report.IDs, c.report.Events)
 	}
 	return nil
 }

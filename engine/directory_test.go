@@ -330,17 +330,20 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	})
 	for _, c := range []struct {
 		name   string
+		block  bool // which no repair mends
 		damage func(db *pebble.DB)
 		want   string
 	}{
-		{"a block is gone", func(db *pebble.DB) { remove(t, db, keys['b'][10]) }, "shardId-000000000000, sequence 11"},
-		{"a block is another", func(db *pebble.DB) { move(t, db, keys['b'][9], keys['b'][10]) }, "other events than its key says"},
-		{"a block is damaged", func(db *pebble.DB) { put(t, db, keys['b'][10], "\x01\x00\x00\x00damaged, and long enough") }, "checksum"},
-		{"an ID is gone", func(db *pebble.DB) { remove(t, db, keys['i'][10]) }, "ID index"},
-		{"an ID is another's", func(db *pebble.DB) { move(t, db, keys['i'][9], keys['i'][10]) }, "in the index"},
-		{"a run is gone", func(db *pebble.DB) { remove(t, db, keys['s'][10]) }, `version 11 of stream "order-1"`},
-		{"a head is wrong", func(db *pebble.DB) { put(t, db, keys['h'][0], "\x07") }, "the head is 7"},
-		{"an ID of nothing", func(db *pebble.DB) { put(t, db, "inones\x03", "\x00\x63\x01"+strings.Repeat("\x00", 32)) }, "sequence 99"},
+		{"a block is gone", true, func(db *pebble.DB) { remove(t, db, keys['b'][10]) }, "shardId-000000000000, sequence 11"},
+		{"a block is another", true, func(db *pebble.DB) { move(t, db, keys['b'][9], keys['b'][10]) }, "other events than its key says"},
+		{"a block is damaged", true, func(db *pebble.DB) { put(t, db, keys['b'][10], "\x01\x00\x00\x00damaged, and long enough") }, "checksum"},
+		{"an ID is gone", false, func(db *pebble.DB) { remove(t, db, keys['i'][10]) }, "ID index"},
+		{"an ID is another's", false, func(db *pebble.DB) { move(t, db, keys['i'][9], keys['i'][10]) }, "in the index"},
+		{"a run is gone", false, func(db *pebble.DB) { remove(t, db, keys['s'][10]) }, `version 11 of stream "order-1"`},
+		{"a head is wrong", false, func(db *pebble.DB) { put(t, db, keys['h'][0], "\x07") }, "the head is 7"},
+		{"a head says nothing", false, func(db *pebble.DB) { put(t, db, keys['h'][0], "") }, `stream "order-1"`},
+		{"a run of nothing", false, func(db *pebble.DB) { put(t, db, "snone\xff\x00\x00\x00\x00\x00\x00\x00\x01", "\x00\x63\x01\x00") }, "sequence 99"},
+		{"an ID of nothing", false, func(db *pebble.DB) { put(t, db, "inones\x03", "\x00\x63\x01"+strings.Repeat("\x00", 32)) }, "sequence 99"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			disk := vfs.NewMem()
@@ -354,6 +357,16 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 			}
 			if text := fmt.Sprint(report.Problems); !strings.Contains(text, c.want) {
 				t.Errorf("got %s, want a problem with %q", text, c.want)
+			}
+			report, err = engine.Repair(t.Context(), "log", engine.Options{FS: disk}, nil)
+			if c.block {
+				if !errors.Is(err, leat.ErrCorrupt) {
+					t.Errorf("repair: got %v, want ErrCorrupt", err)
+				}
+				return
+			}
+			if err != nil || report.Found != 0 || report.Indexed != 50 {
+				t.Errorf("after a repair: got %+v, %v, want a good log", report, err)
 			}
 		})
 	}

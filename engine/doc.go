@@ -1,19 +1,42 @@
 // Package engine keeps a log in a directory of its own, on Pebble.
 //
 // Blocks are the truth: about 16 KiB of consecutive events of a shard, each
-// with a checksum. docs/format-block.md describes them and all other keys.
-// Beside them, and written with them, is an index: the version of each stream,
-// where its events are, and every event ID ever recorded.
+// with a checksum. Everything else is an index of them, derived later: the
+// version of each stream, where its events are, and every event ID ever
+// recorded. docs/format-block.md describes all keys.
 //
 // # The way of an Append
 //
-// The caller's goroutine checks bounds, computes digests and encodes the
-// events. It then joins the group that is gathering and waits. The committer,
-// one goroutine, takes a group at a time: for each Append it looks up IDs,
-// checks conditions, gives sequences, versions and times, and writes blocks and
-// index into one Pebble batch. It hands the batch to Pebble and turns to the
-// next group. The syncer, another goroutine, waits until the batch is synced,
-// then publishes the new heads and answers the whole group at once.
+// The caller's goroutine checks bounds, computes digests, encodes the events and
+// asks the store what it has to be asked. It then joins the group that is
+// gathering and waits. The committer, one goroutine, takes a group at a time:
+// for each Append it looks up IDs, checks conditions, gives sequences, versions
+// and times, notes them in memory, and writes blocks into one Pebble batch. It
+// hands the batch to Pebble and turns to the next group. The syncer, another
+// goroutine, waits until the batch is synced, then publishes the new heads and
+// answers the whole group at once.
+//
+// # The index
+//
+// What the committer noted is a generation of the index, in memory. When it is
+// full, a new one begins, and the indexer, a third goroutine, waits until its
+// blocks are durable, sorts it into tables and has the store take them over,
+// together with a note of how far the index goes now. Open reads again what lies
+// above that note. A generation is full after [Options.GenerationEvents]; that
+// bounds memory and the time to open after a crash, whatever the number of
+// streams.
+//
+// Most appends need nothing of the store. A filter knows most streams that are
+// new. A UUIDv7 above all those that left memory is new, or in memory; the
+// greatest of them stay there, so that clocks which are a little ahead do no
+// harm. What is looked up in the store is looked up by the caller, before it
+// joins a group. The committer repeats that only when a generation has left
+// memory in between.
+//
+// Readers look at the published heads first, then at memory, then at the store:
+// what is missing in memory by then is in the store. Decoded blocks are cached.
+//
+// # Durability
 //
 // Two rules make this safe. Readers are bounded by the published heads, because
 // Pebble shows a batch before it is synced. And every answer, also a conflict

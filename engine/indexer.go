@@ -22,6 +22,10 @@ type indexer struct {
 	store   *store
 	index   *index
 	covered []uint64 // by shard: see memory.covered
+
+	// progress is told of the events that recover reads, unless it is nil. Its
+	// error ends recover.
+	progress func(events int) error
 }
 
 // A sealed is a full generation on its way to the store.

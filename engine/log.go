@@ -87,17 +87,10 @@ func Create(dir string, c leat.Config, o Options) (*Log, error) {
 // process that has it open when there is one.
 func Open(dir string, o Options) (*Log, error) {
 	o = o.withDefaults()
-	found, err := exists(o.FS, dir)
+	f := newFuse(o.Logger)
+	s, err := openExisting(dir, o, f, writeStore)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
-	}
-	if !found {
-		return nil, fmt.Errorf("open log in %s: %w: the directory holds no log; create one there first", dir, leat.ErrNotFound)
-	}
-	f := newFuse(o.Logger)
-	s, err := openStore(dir, o, f, writeStore)
-	if err != nil {
-		return nil, err
 	}
 	return start(dir, s, o, f)
 }

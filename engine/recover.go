@@ -28,10 +28,13 @@ func (ix *indexer) recover(shards []*tail) error {
 	oldest := func(shard uint32) uint64 { return shards[shard].Oldest }
 	for _, t := range shards {
 		err := ix.store.eachBlock(t.number, covered[t.number]+1, func(b *block) error {
-			if err := ix.index.recoverBlock(b); err != nil {
-				return err
-			}
+			ix.index.recoverBlock(b)
 			covered[t.number] = b.last
+			if ix.progress != nil {
+				if err := ix.progress(b.len()); err != nil {
+					return err
+				}
+			}
 			if !ix.index.memory.Load().growing().full(ix.index.size) {
 				return nil
 			}
@@ -133,7 +136,7 @@ func (s *store) eachBlock(shard uint32, from uint64, do func(*block) error) erro
 }
 
 // recoverBlock notes the events and runs of a block.
-func (x *index) recoverBlock(b *block) error {
+func (x *index) recoverBlock(b *block) {
 	entries := b.entries()
 	events := make([]*entry, len(entries))
 	t := target{}
@@ -146,7 +149,6 @@ func (x *index) recoverBlock(b *block) error {
 		events[i] = e
 	}
 	x.addBlock(events)
-	return nil
 }
 
 // entries returns the events as they were recorded. Their strings are in the

@@ -55,6 +55,18 @@ func openStore(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
 	return &store{DB: db, dir: dir, fs: o.FS, options: po, lock: lock}, nil
 }
 
+// openExisting opens the store of a log that exists.
+func openExisting(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
+	found, err := exists(o.FS, dir)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("%s: %w: the directory holds no log; create one there first", dir, leat.ErrNotFound)
+	}
+	return openStore(dir, o, f, mode)
+}
+
 type storeMode int
 
 const (

@@ -13,8 +13,9 @@ import (
 )
 
 type doctorCmd struct {
-	URL  string `arg:"" env:"LEAT_LOG" placeholder:"URL" help:"The log: dir:PATH. No other process may have it open."`
-	JSON bool   `help:"Print one JSON object."`
+	URL    string `arg:"" env:"LEAT_LOG" placeholder:"URL" help:"The log: dir:PATH. No other process may have it open."`
+	Repair bool   `help:"Rebuild the index from the blocks first."`
+	JSON   bool   `help:"Print one JSON object."`
 }
 
 func (doctorCmd) Help() string {
@@ -23,7 +24,11 @@ Reads the log from end to end and compares everything with everything: the check
 order of sequences, times and versions, and the index of streams and event IDs. It changes nothing. The exit code is 1
 when something is wrong.
 
+With --repair it rebuilds the index from the blocks, which are the truth, and then checks. A damaged block cannot be
+rebuilt: then it names the block and changes nothing.
+
 	$ leat doctor dir:mylog
+	$ leat doctor dir:mylog --repair
 	$ leat doctor dir:data/logs/orders           a server's log, while the server is stopped
 `
 }
@@ -37,8 +42,12 @@ func (cmd doctorCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	bar := newBar(c.err, "checking")
-	report, err := engine.Check(ctx, dir, engine.Options{}, bar.show)
+	examine, title := engine.Check, "checking"
+	if cmd.Repair {
+		examine, title = engine.Repair, "repairing"
+	}
+	bar := newBar(c.err, title)
+	report, err := examine(ctx, dir, engine.Options{}, bar.show)
 	bar.clear()
 	if err != nil {
 		return err

@@ -1,0 +1,198 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Repair rebuilds the index of a log from its blocks. What the blocks do not
+// tell it keeps: the IDs and the versions of streams of events that were trimmed.
+// It then checks the log, as Check does, and returns that report.
+//
+// Blocks cannot be rebuilt: when one is damaged, the error is leat.ErrCorrupt,
+// names it, and nothing was changed. Interrupted, Repair leaves a log that Open
+// goes on with. It calls progress, unless that is nil, with the number of events
+// done so far and in total; it goes over them three times. The log must not be
+// open elsewhere.
+func Repair(ctx context.Context, dir string, o Options, progress func(done, total uint64)) (Report, error) {
+	o = o.withDefaults()
+	if progress == nil {
+		progress = func(uint64, uint64) {}
+	}
+	f := newFuse(o.Logger)
+	s, err := openExisting(dir, o, f, writeStore)
+	if err != nil {
+		return Report{}, fmt.Errorf("repair log: %w", err)
+	}
+	r := repair{store: s, index: newIndex(s.DB, o.GenerationEvents, o.CacheBytes/8), progress: progress}
+	err = errors.Join(r.run(ctx), f.err())
+	if err = errors.Join(err, s.close()); err != nil {
+		return Report{}, fmt.Errorf("repair log in %s: %w", dir, err)
+	}
+	return Check(ctx, dir, o, func(done, total uint64) { progress(2*total+done, 3*total) })
+}
+
+type repair struct {
+	store    *store
+	index    *index
+	tails    []*tail
+	progress func(done, total uint64)
+
+	done, total uint64 // events
+}
+
+func (r *repair) run(ctx context.Context) error {
+	if err := r.store.upgrade(); err != nil {
+		return err
+	}
+	var err error
+	if _, r.tails, err = r.store.recover(); err != nil {
+		return err
+	}
+	for _, t := range r.tails {
+		r.total += 3 * (t.Head + 1 - t.Oldest)
+	}
+	if err := r.checkBlocks(ctx); err != nil {
+		return err
+	}
+	if err := r.removeIndex(ctx); err != nil {
+		return err
+	}
+	return r.rebuild(ctx)
+}
+
+// checkBlocks reads all blocks.
+func (r *repair) checkBlocks(ctx context.Context) error {
+	for _, t := range r.tails {
+		next := t.Oldest
+		err := r.store.eachBlock(t.number, 1, func(b *block) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if b.last >= t.Oldest {
+				if !b.holds(next) {
+					return missing(t.number, next)
+				}
+				r.done += b.last + 1 - next
+				next = b.last + 1
+				r.progress(r.done, r.total)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeIndex removes what the blocks tell. Without it, and the note of what it
+// covers, Open would rebuild it too.
+func (r *repair) removeIndex(ctx context.Context) error {
+	b := r.store.NewBatch()
+	defer b.Close()
+	for _, prefix := range []byte{coverPrefix, runPrefix} {
+		if err := b.DeleteRange([]byte{prefix}, []byte{prefix + 1}, nil); err != nil {
+			return err
+		}
+	}
+	if err := r.store.Apply(b, pebble.Sync); err != nil {
+		return err
+	}
+	if err := r.removeHeads(ctx); err != nil {
+		return err
+	}
+	for _, prefix := range []byte{idPrefix, uuidPrefix} {
+		if err := r.removeIDs(ctx, prefix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeHeads removes heads that say nothing.
+func (r *repair) removeHeads(ctx context.Context) error {
+	return r.edit(ctx, headPrefix, func(b *pebble.Batch, key, value []byte) error {
+		if _, err := parseHead(value); err == nil {
+			return nil
+		}
+		return b.Delete(key, nil)
+	})
+}
+
+// removeIDs removes the IDs of events that are kept, and what is no ID. Where the
+// ID of an event that is gone says more of its stream than the head does, the
+// head follows.
+func (r *repair) removeIDs(ctx context.Context, prefix byte) error {
+	return r.edit(ctx, prefix, func(b *pebble.Batch, key, value []byte) error {
+		stream, _, err := parseIDKey(key)
+		k, valueErr := parseKnown(value)
+		if err != nil || valueErr != nil || int(k.shard) >= len(r.tails) || k.seq >= r.tails[k.shard].Oldest {
+			return b.Delete(key, nil)
+		}
+		t := newTarget(stream)
+		version, err := r.index.storedVersion(&t)
+		if err == nil && version < k.version {
+			set(b, appendHeadKey(nil, stream), binary.AppendUvarint(nil, k.version))
+			err = r.store.Apply(b, pebble.NoSync)
+			b.Reset()
+		}
+		return err
+	})
+}
+
+// editBytes is how much edit writes at a time.
+const editBytes = 4 << 20
+
+// edit goes over all pairs of a prefix with a batch, and applies it.
+func (r *repair) edit(ctx context.Context, prefix byte, do func(b *pebble.Batch, key, value []byte) error) error {
+	it, err := r.store.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
+	if err != nil {
+		return corruptOr(err)
+	}
+	defer it.Close()
+	b := r.store.NewBatch()
+	defer func() { b.Close() }()
+	for it.First(); it.Valid(); it.Next() {
+		value, err := it.ValueAndErr()
+		if err == nil {
+			err = cmp.Or(ctx.Err(), do(b, it.Key(), value))
+		}
+		if err != nil {
+			return corruptOr(err)
+		}
+		if b.Len() < editBytes {
+			continue
+		}
+		if err := r.store.Apply(b, pebble.NoSync); err != nil {
+			return err
+		}
+		b.Reset()
+	}
+	if err := it.Error(); err != nil {
+		return corruptOr(err)
+	}
+	return r.store.Apply(b, pebble.Sync)
+}
+
+// rebuild indexes all blocks.
+func (r *repair) rebuild(ctx context.Context) error {
+	ix := &indexer{store: r.store, index: r.index, progress: func(events int) error {
+		r.done += uint64(events)
+		r.progress(min(r.done, r.total), r.total)
+		return ctx.Err()
+	}}
+	if err := ix.recover(r.tails); err != nil {
+		return err
+	}
+	heads := make([]uint64, len(r.tails))
+	for i, t := range r.tails {
+		heads[i] = t.Head
+	}
+	return ix.add(&sealed{generation: r.index.seal(), heads: heads}, func(shard uint32) uint64 { return r.tails[shard].Oldest })
+}
