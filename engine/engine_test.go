@@ -13,8 +13,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(childDir); dir != "" {
-		fmt.Println(child(dir))
+	if task := os.Getenv(childTask); task != "" {
+		fmt.Fprintln(os.Stderr, child(task))
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)

@@ -276,7 +276,7 @@ func (p *patient) appendOne() error {
 		if errors.Is(err, leat.ErrUncertain) {
 			delete(p.versions, stream)
 		} else {
-			p.book.note(refused{name, err})
+			p.book.note(refused{name, err.Error()})
 		}
 		p.stopped = p.stopped || errors.Is(err, engine.ErrStopped)
 		return p.tolerates("append "+name, err)
@@ -297,7 +297,7 @@ func (p *patient) appendAgain() error {
 	y := p.book.tally()
 	for range 6 {
 		name := y.names[p.rng.IntN(len(y.names))]
-		if y.refused[name] != nil {
+		if y.refused[name] != "" {
 			continue
 		}
 		r, err := p.log.Append(p.ctx, slices.Clone(y.given[name]))

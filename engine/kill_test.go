@@ -1,15 +1,17 @@
 package engine_test
 
 import (
-	"bufio"
 	"context"
+	"encoding/gob"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -17,116 +19,146 @@ import (
 	"github.com/leathq/leat/engine"
 )
 
-// childDir names, for a test binary run as a child, the directory of the log it
-// appends to until it is killed.
-const childDir = "LEAT_ENGINE_CHILD_DIR"
+// killsThatFailed are seeds of TestKill that once found a mistake.
+var killsThatFailed = []uint64{}
 
-// child appends from several goroutines and prints a line for each Append that
-// is given and for each that is acknowledged.
-func child(dir string) error {
-	log, err := engine.Open(dir, engine.Options{})
+// childTask tells a test binary that it is a child: a name, a seed, and the
+// directory of the log that it works on until it is killed.
+const childTask = "LEAT_ENGINE_CHILD"
+
+// opening is the first note of a child.
+type opening struct{}
+
+func init() {
+	for _, note := range []any{given{}, acked{}, refused{}, seen{}, told{}, trimming{}, trimmed{}, split(""), opening{}} {
+		gob.Register(note)
+	}
+}
+
+// child works on a log as those of TestPowerCuts do. Its notes go to standard
+// output before, or after, what they tell of.
+func child(task string) error {
+	var name, dir string
+	var seed uint64
+	if _, err := fmt.Sscan(task, &name, &seed, &dir); err != nil {
+		return err
+	}
+	g := &ledger{out: gob.NewEncoder(os.Stdout)}
+	g.note(opening{})
+	o := campaignOptions(vfs.Default)
+	log, err := engine.Open(dir, o)
 	if errors.Is(err, leat.ErrNotFound) {
-		log, err = engine.Create(dir, leat.Config{}, engine.Options{})
+		log, err = engine.Create(dir, leat.Config{Shards: leat.EvenShards(2)}, o)
 	}
 	if err != nil {
 		return err
 	}
-	var wg sync.WaitGroup
-	for p := range 4 {
-		wg.Go(func() {
-			for n := 0; ; n++ {
-				events := childEvents(fmt.Sprintf("%d-%d-%d", os.Getpid(), p, n))
-				r, err := log.Append(context.Background(), events)
-				if err != nil {
-					fmt.Println("error", err)
-					return
-				}
-				fmt.Println("acked", events[0].Type, r.First, r.Last)
+	return g.work(context.Background(), log, name, seeded(seed), func(error) bool { return false })
+}
+
+// TestKill kills processes that append, read, split and trim, several times on
+// one log: what they had said is so, and nothing is there in part. While one
+// lives, nobody else can open the log, and the error names it.
+func TestKill(t *testing.T) {
+	var total, appends atomic.Int64
+	campaign(t, killsThatFailed, func(seed uint64) (bool, error) {
+		dir, err := os.MkdirTemp("", "leat-kill-")
+		if err != nil {
+			return false, err
+		}
+		k := &killed{ctx: t.Context(), rng: seeded(seed), dir: filepath.Join(dir, "log")}
+		rounds := 1 + k.rng.IntN(6)
+		for round := 0; err == nil && round < rounds && total.Load() < int64(*kills); round++ {
+			if err = k.kill(round); err == nil {
+				err = k.inspect()
 			}
-		})
+			total.Add(1)
+		}
+		if err != nil {
+			return false, fmt.Errorf("%w; what is left is in %s", err, dir)
+		}
+		appends.Add(int64(len(k.book.tally().acked)))
+		return total.Load() >= int64(*kills), os.RemoveAll(dir)
+	})
+	t.Logf("killed %d processes, which had %d appends acknowledged", total.Load(), appends.Load())
+}
+
+// killed is a log whose processes are killed.
+type killed struct {
+	ctx  context.Context
+	rng  *rand.Rand
+	dir  string
+	book ledger
+}
+
+// kill starts a process and kills it once it has noted so much, or while it
+// opens the log.
+func (k *killed) kill(round int) error {
+	cmd := exec.CommandContext(k.ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %s", childTask, round, k.rng.Uint64(), k.dir))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
 	}
-	wg.Wait()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	left := []int{1, 2 + k.rng.IntN(30), 2 + k.rng.IntN(3000)}[min(2, k.rng.IntN(6))]
+	notes := gob.NewDecoder(out)
+	var broken error
+	for {
+		var n any
+		if err := notes.Decode(&n); err != nil {
+			if left > 0 || !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				broken = errors.Join(broken, fmt.Errorf("a child ended by itself: %w", err))
+			}
+			break
+		}
+		if _, ok := n.(opening); !ok {
+			k.book.note(n)
+		}
+		if left--; left == 0 {
+			if _, ok := n.(opening); !ok {
+				broken = k.isInUse(cmd.Process.Pid)
+			}
+			broken = errors.Join(broken, cmd.Process.Kill())
+		}
+	}
+	_ = cmd.Wait() // it was killed
+	if broken != nil {
+		return fmt.Errorf("%w\n%s", broken, stderr.String())
+	}
 	return nil
 }
 
-func childEvents(name string) []leat.Event {
-	events := make([]leat.Event, 1+len(name)%3)
-	for i := range events {
-		events[i] = leat.Event{
-			ID: fmt.Sprintf("%s-%d", name, i), Stream: "killed-" + name[len(name)-1:], Type: name, Source: "child", Data: []byte(name),
-		}
+// isInUse returns an error unless opening the log gives one that names its
+// process.
+func (k *killed) isInUse(pid int) error {
+	_, err := engine.Open(k.dir, campaignOptions(vfs.Default))
+	if want := fmt.Sprintf("PID %d", pid); err == nil || !strings.Contains(err.Error(), want) {
+		return fmt.Errorf("open a log that is in use: got %w, want an error with %q", err, want)
 	}
-	return events
+	return nil
 }
 
-// TestKill kills a process that appends, again and again: what it had told as
-// acknowledged is there. While it lives, nobody else can open the log, and the
-// error names it.
-func TestKill(t *testing.T) {
-	rng := newRand(t)
-	dir := filepath.Join(t.TempDir(), "log")
-	acked := make(map[string][2]uint64)
-	for range 4 {
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), childDir+"="+dir)
-		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		kill := 1 + rng.IntN(1500)
-		lines := bufio.NewScanner(out)
-		for n := 0; lines.Scan(); n++ {
-			var name string
-			var first, last uint64
-			if _, err := fmt.Sscanf(lines.Text(), "acked %s %d %d", &name, &first, &last); err != nil {
-				t.Errorf("the child says %q", lines.Text())
-				break
-			}
-			acked[name] = [2]uint64{first, last}
-			if n == 0 {
-				_, err := engine.Open(dir, engine.Options{})
-				if pid := fmt.Sprintf("PID %d", cmd.Process.Pid); err == nil || !strings.Contains(err.Error(), pid) {
-					t.Errorf("open a log that is in use: got %v, want an error with %q", err, pid)
-				}
-			}
-			if n == kill {
-				if err := cmd.Process.Kill(); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-		_ = cmd.Wait() // it was killed
-		auditKilled(t, dir, acked)
+// inspect checks what a killed process left.
+func (k *killed) inspect() error {
+	err := check(k.ctx, vfs.Default, k.dir)
+	if errors.Is(err, leat.ErrNotFound) && len(k.book.notes) == 0 {
+		return nil
 	}
-}
-
-func auditKilled(t *testing.T, dir string, acked map[string][2]uint64) {
-	t.Helper()
-	mustCheck(t, vfs.Default, dir)
-	log, err := engine.Open(dir, engine.Options{})
 	if err != nil {
-		t.Fatalf("open after a kill: %v", err)
+		return err
 	}
-	defer closeLog(t, log)
-	byName := make(map[string][]leat.Recorded)
-	for _, events := range readAll(t, log) {
-		for _, e := range events {
-			byName[e.Type] = append(byName[e.Type], e)
-		}
+	log, err := engine.Open(k.dir, campaignOptions(vfs.Default))
+	if err != nil {
+		return fmt.Errorf("open after a kill: %w", err)
 	}
-	for name, recorded := range byName {
-		if err := isWhole(recorded, childEvents(name)); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+	err = k.book.audit(k.ctx, log)
+	if err == nil && k.rng.IntN(3) == 0 {
+		err = k.book.settle(k.ctx, log)
 	}
-	for name, at := range acked {
-		if r := byName[name]; len(r) == 0 || r[0].Seq != at[0] || r[len(r)-1].Seq != at[1] {
-			t.Errorf("%s was acknowledged at %v, there is %+v", name, at, r)
-		}
-	}
-	t.Logf("%d appends were acknowledged, %d are there", len(acked), len(byName))
+	return errors.Join(err, log.Close())
 }

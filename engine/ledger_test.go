@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -19,35 +20,33 @@ import (
 type ledger struct {
 	mu    sync.Mutex
 	notes []any
+	out   *gob.Encoder // where notes go as well, unless it is nil
 }
 
 // Notes of a ledger. Those of what was asked come before the call, those of
 // promises after it.
 type (
 	given struct {
-		name   string
-		events []leat.Event
+		Name   string
+		Events []leat.Event
 	}
 	acked struct {
-		name    string
-		receipt leat.Receipt
+		Name    string
+		Receipt leat.Receipt
 	}
-	refused struct { // nothing of it was written
-		name string
-		err  error
-	}
-	seen []leat.Recorded
-	told struct { // by an answer that says which version a stream has
-		stream  string
-		version uint64
+	refused struct{ Name, Why string } // nothing of it was written
+	seen    []leat.Recorded
+	told    struct { // by an answer that says which version a stream has
+		Stream  string
+		Version uint64
 	}
 	trimming struct { // asked
-		shard leat.ShardID
-		below uint64
+		Shard leat.ShardID
+		Below uint64
 	}
 	trimmed struct {
-		shard  leat.ShardID
-		oldest uint64
+		Shard  leat.ShardID
+		Oldest uint64
 	}
 	split leat.ShardID
 )
@@ -56,6 +55,11 @@ func (g *ledger) note(n any) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.notes = append(g.notes, n)
+	if g.out != nil {
+		if err := g.out.Encode(&n); err != nil {
+			panic(err) // who wanted to know is gone
+		}
+	}
 }
 
 // mark returns the number of notes up to now.
@@ -85,7 +89,7 @@ type tally struct {
 	given    map[string][]leat.Event
 	names    []string // of given, in order
 	acked    map[string]leat.Receipt
-	refused  map[string]error
+	refused  map[string]string // why
 	seen     map[leat.ShardID]map[uint64]leat.Recorded
 	versions map[string]uint64       // the highest each stream was told to have
 	trimming map[leat.ShardID]uint64 // the highest that was asked for
@@ -98,22 +102,22 @@ func (g *ledger) tally() tally {
 	notes := g.notes[:len(g.notes):len(g.notes)]
 	g.mu.Unlock()
 	y := tally{
-		given: make(map[string][]leat.Event), acked: make(map[string]leat.Receipt), refused: make(map[string]error),
+		given: make(map[string][]leat.Event), acked: make(map[string]leat.Receipt), refused: make(map[string]string),
 		seen: make(map[leat.ShardID]map[uint64]leat.Recorded), versions: make(map[string]uint64),
 		trimming: make(map[leat.ShardID]uint64), oldest: make(map[leat.ShardID]uint64), split: make(map[leat.ShardID]bool),
 	}
 	for _, n := range notes {
 		switch n := n.(type) {
 		case given:
-			if y.given[n.name] == nil {
-				y.names = append(y.names, n.name)
+			if y.given[n.Name] == nil {
+				y.names = append(y.names, n.Name)
 			}
-			y.given[n.name] = n.events
-			delete(y.refused, n.name)
+			y.given[n.Name] = n.Events
+			delete(y.refused, n.Name)
 		case acked:
-			y.acked[n.name] = n.receipt
+			y.acked[n.Name] = n.Receipt
 		case refused:
-			y.refused[n.name] = n.err
+			y.refused[n.Name] = n.Why
 		case seen:
 			for _, e := range n {
 				if y.seen[e.Shard] == nil {
@@ -122,11 +126,11 @@ func (g *ledger) tally() tally {
 				y.seen[e.Shard][e.Seq] = e
 			}
 		case told:
-			y.versions[n.stream] = max(y.versions[n.stream], n.version)
+			y.versions[n.Stream] = max(y.versions[n.Stream], n.Version)
 		case trimming:
-			y.trimming[n.shard] = max(y.trimming[n.shard], n.below)
+			y.trimming[n.Shard] = max(y.trimming[n.Shard], n.Below)
 		case trimmed:
-			y.oldest[n.shard] = max(y.oldest[n.shard], n.oldest)
+			y.oldest[n.Shard] = max(y.oldest[n.Shard], n.Oldest)
 		case split:
 			y.split[leat.ShardID(n)] = true
 		}
@@ -145,7 +149,7 @@ func (g *ledger) append(ctx context.Context, log leat.Log, name string, events [
 		g.note(acked{name, r})
 	case errors.As(err, &conflict):
 		g.note(told{conflict.Condition.Stream, conflict.Actual})
-		g.note(refused{name, err})
+		g.note(refused{name, err.Error()})
 	}
 	return r, err
 }
@@ -194,7 +198,7 @@ func (y *tally) auditShards(c *contents) error {
 			if seq < s.Oldest {
 				continue
 			}
-			if got := c.events[shard][seq-s.Oldest]; !reflect.DeepEqual(got, want) {
+			if got := c.events[shard][seq-s.Oldest]; !same(got, want) {
 				return fmt.Errorf("a reader was shown\n%+v\nand now it is\n%+v", want, got)
 			}
 		}
@@ -216,8 +220,8 @@ func (y *tally) auditShards(c *contents) error {
 // auditAppend checks what there is of one Append.
 func (y *tally) auditAppend(c *contents, name string, events []leat.Event, recorded []leat.Recorded) error {
 	r, acked := y.acked[name]
-	if err := y.refused[name]; err != nil && len(recorded) > 0 {
-		return fmt.Errorf("%s was refused (%w), and %d events of it are there", name, err, len(recorded))
+	if why := y.refused[name]; why != "" && len(recorded) > 0 {
+		return fmt.Errorf("%s was refused (%s), and %d events of it are there", name, why, len(recorded))
 	}
 	if len(recorded) == 0 {
 		if s, ok := c.shard(r.Shard); acked && (!ok || r.Last >= s.Oldest) {
@@ -265,14 +269,32 @@ func isWhole(recorded []leat.Recorded, events []leat.Event) error {
 		e := events[i]
 		e.ContentType = leat.DefaultContentType
 		e.Time = r.At
-		if r.Time = r.At; len(e.Data) == 0 {
-			r.Data, e.Data = nil, nil
-		}
-		if r.Commit != recorded[0].Seq || r.Seq != recorded[0].Seq+uint64(i) || !reflect.DeepEqual(r.Event, e) {
+		r.Time = r.At
+		if want := r; r.Commit != recorded[0].Seq || r.Seq != recorded[0].Seq+uint64(i) || !same(r, with(want, e)) {
 			return fmt.Errorf("event %d is\n%+v, given was\n%+v", i, r, e)
 		}
 	}
 	return nil
+}
+
+// with returns r with another event.
+func with(r leat.Recorded, e leat.Event) leat.Recorded {
+	r.Event = e
+	return r
+}
+
+// same reports whether two events are the same. No Data and no Meta are the same
+// as empty ones.
+func same(a, b leat.Recorded) bool {
+	for _, r := range []*leat.Recorded{&a, &b} {
+		if len(r.Data) == 0 {
+			r.Data = nil
+		}
+		if len(r.Meta) == 0 {
+			r.Meta = nil
+		}
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // settle appends once more what was given, unless it was refused: each Append is
@@ -285,7 +307,7 @@ func (g *ledger) settle(ctx context.Context, log leat.Log) error {
 		go func() {
 			var err error
 			for name := range names {
-				if err == nil && y.refused[name] == nil {
+				if err == nil && y.refused[name] == "" {
 					err = g.settleOne(ctx, log, name, &y)
 				}
 			}
