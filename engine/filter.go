@@ -2,11 +2,10 @@ package engine
 
 import "sync/atomic"
 
-// A nameFilter tells of most streams that the store does not know that it does
-// not, without asking it: a blocked Bloom filter (Putze, Sanders and Singler,
+// A nameFilter tells of most streams that are new that they are: a blocked Bloom filter (Putze, Sanders and Singler,
 // Cache-, Hash- and Space-Efficient Bloom Filters, 2007), in which all bits of a
-// name lie in one line of memory. Its size is fixed. One goroutine adds at a
-// time; anybody may ask.
+// name lie in one line of memory. Its size is fixed. It is safe for concurrent
+// use.
 type nameFilter struct {
 	lines []filterLine
 	ready atomic.Bool // it knows all names
@@ -38,7 +37,7 @@ func (f *nameFilter) add(hash uint32) {
 	}
 }
 
-// mayHave reports whether a stream may be in the store.
+// mayHave reports whether a stream may exist.
 func (f *nameFilter) mayHave(hash uint32) bool {
 	if !f.ready.Load() {
 		return true

@@ -19,7 +19,7 @@ import (
 type index struct {
 	db     pebble.Reader
 	size   int         // events of a generation
-	names  *nameFilter // of the streams in the store
+	names  *nameFilter // of all streams
 	memory atomic.Pointer[memory]
 	mu     sync.Mutex // held by who replaces memory
 }
@@ -98,6 +98,9 @@ func newTarget(stream string) target { return target{stream: stream, hash: hashS
 func (x *index) ask(t *target, events []entry) error {
 	m := x.memory.Load()
 	t.dropped = m.dropped
+	if !x.names.mayHave(t.hash) {
+		return nil
+	}
 	if !m.has(t) {
 		v, err := x.storedVersion(t)
 		if err != nil || v == 0 {
@@ -157,6 +160,10 @@ func (x *index) resolve(t *target) error {
 	if t.resolved {
 		return nil
 	}
+	if !x.names.mayHave(t.hash) {
+		t.resolved = true
+		return nil
+	}
 	m := x.memory.Load()
 	for i, g := range slices.Backward(m.generations) {
 		stream, ok := g.find(t.hash, t.stream)
@@ -213,6 +220,7 @@ func (x *index) enter(t *target) *generation {
 		stream, ok := g.find(t.hash, t.stream)
 		if !ok {
 			stream = g.add(t.hash, t.stream, t.version)
+			x.names.add(t.hash)
 		}
 		t.slot = stream + 1
 	}
@@ -253,9 +261,6 @@ func (x *index) drop(covered []uint64, newest []uint32) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	m := *x.memory.Load()
-	for i := range m.generations[0].streams.n {
-		x.names.add(hashStream(m.generations[0].name(i)))
-	}
 	m.remember(m.generations[0].generation, newest)
 	m.generations = m.generations[1:]
 	m.dropped++
@@ -301,9 +306,6 @@ func (g *generation) keep(name, uuid string, k *known) {
 
 // storedVersion returns the version of a stream that the store knows.
 func (x *index) storedVersion(t *target) (uint64, error) {
-	if !x.names.mayHave(t.hash) {
-		return 0, nil
-	}
 	buf := keyBuffers.Get().(*[]byte)
 	defer keyBuffers.Put(buf)
 	*buf = appendHeadKey((*buf)[:0], t.stream)

@@ -99,8 +99,8 @@ func (x *index) recover(s *store, covered []uint64) error {
 	return corruptOr(it.Error())
 }
 
-// learnNames fills the filter with the names of the streams in the store. Until
-// it has all, the store is asked about each stream.
+// learnNames adds the names of the streams in the store to the filter. Until it
+// has all, any stream may exist.
 func (l *Log) learnNames() {
 	it, err := l.store.NewIter(&pebble.IterOptions{LowerBound: []byte{headPrefix}, UpperBound: []byte{headPrefix + 1}})
 	if err != nil {
