@@ -143,13 +143,17 @@ func (c *checker) checkShard(ctx context.Context, t *tail) error {
 	}
 	err := c.each(ctx, string(t.ID), blockKey(t.number, 0), blockKey(t.number+1, 0), func(key, value []byte) {
 		_, last, err := parseBlockKey(key)
-		if err != nil || last < t.Oldest {
+		if err != nil || last < t.Oldest && last <= c.covered[t.number] {
 			return // trimmed, and not yet removed
 		}
 		b, err := parseBlock(key, bytes.Clone(value))
 		if err != nil {
 			c.problem(c.place(t, next), "%v", err)
 			next = last + 1
+			return
+		}
+		if last < t.Oldest { // it stays until its IDs are indexed
+			c.checkIndex(t, b)
 			return
 		}
 		if b.first > next || b.first < next && next > t.Oldest {
@@ -183,15 +187,17 @@ func (c *checker) checkIndex(t *tail, b *block) {
 		if e.stream != events[start].stream {
 			start = i
 		}
+		if !indexed {
+			if err := c.checkLate(t, e); err != nil {
+				c.problem(c.place(t, e.seq), "%v", err)
+			}
+		}
 		if e.seq < t.Oldest {
 			continue
 		}
 		c.done++
 		c.report.Events++
 		if !indexed {
-			if err := c.checkLate(t, e); err != nil {
-				c.problem(c.place(t, e.seq), "%v", err)
-			}
 			continue
 		}
 		c.report.Indexed++

@@ -2,10 +2,10 @@ package engine
 
 import "sync/atomic"
 
-// A nameFilter tells of most streams that are new that they are: a blocked Bloom filter (Putze, Sanders and Singler,
-// Cache-, Hash- and Space-Efficient Bloom Filters, 2007), in which all bits of a
-// name lie in one line of memory. Its size is fixed. It is safe for concurrent
-// use.
+// A nameFilter tells of most streams that are new that they are. It is a blocked
+// Bloom filter (Putze, Sanders and Singler, Cache-, Hash- and Space-Efficient
+// Bloom Filters, 2007): all bits of a name lie in one line of memory. Its size is
+// fixed. It is safe for concurrent use.
 type nameFilter struct {
 	lines []filterLine
 	ready atomic.Bool // it knows all names
