@@ -31,9 +31,10 @@ func testModel(t testing.TB, open Open) {
 			"append again": m.appendAgain,
 			"split":        m.splitShard,
 			"trim":         m.trimShard,
+			"import":       m.importEvents,
 			"read shard":   m.readOneShard,
 			"read stream":  m.readOneStream,
-			"move clock":   func(r *rapid.T) { m.clock.move(time.Duration(rapid.Int64Range(-1e12, 1e12).Draw(r, "by"))) },
+			"move clock":   m.moveClock,
 			"reopen":       func(*rapid.T) { m.reopen() },
 			"":             func(*rapid.T) { m.compareShards() },
 		})
@@ -89,15 +90,49 @@ func (m *model) appendAgain(r *rapid.T) {
 		events[len(events)-1].Time = m.clock.Now()
 	case 3:
 		events = rapid.Permutation(append(events, m.drawEvents(r, key, 0)...)).Draw(r, "order")
+	case 4: // the IDs under another stream are other IDs
+		for i := range events {
+			events[i].Stream = rapid.SampledFrom(streamsOf(key)).Draw(r, "stream")
+		}
 	}
 	m.appendBoth(r, key, events)
 }
 
+// streamsOf returns the streams of a route key that a model writes.
+func streamsOf(key string) []string { return []string{key, "s-{" + key + "}"} }
+
+// moveClock moves the clock by up to a quarter of an hour, or by days.
+func (m *model) moveClock(r *rapid.T) {
+	by := time.Duration(rapid.Int64Range(-1e12, 1e12).Draw(r, "by"))
+	if rapid.IntRange(0, 3).Draw(r, "far") == 0 {
+		by *= 1000
+	}
+	m.clock.move(by)
+}
+
+// drawID draws an ID that was not drawn before: a text, or a UUIDv7 that was
+// made now, long ago, or by a clock that is fast.
+func (m *model) drawID(r *rapid.T) string {
+	m.ids++
+	made := m.clock.Now()
+	switch rapid.IntRange(0, 5).Draw(r, "kind of ID") {
+	case 0:
+		return fmt.Sprintf("id-%d", m.ids)
+	case 1:
+		made = made.Add(-time.Duration(rapid.Int64Range(0, 1e17).Draw(r, "ago")))
+	case 2:
+		made = made.Add(time.Duration(rapid.Int64Range(0, 1e15).Draw(r, "fast")))
+	}
+	ms := uint64(made.UnixMilli())
+	return fmt.Sprintf("%08x-%04x-7%03x-8000-%012x", uint32(ms>>16), uint16(ms), rapid.IntRange(0, 0xfff).Draw(r, "random"), m.ids)
+}
+
 // drawEvents draws at least n new events for streams of one route key.
 func (m *model) drawEvents(r *rapid.T, key string, n int) []leat.Event {
-	streams := rapid.SliceOfN(rapid.SampledFrom([]string{key, "s-{" + key + "}"}), n, 4).Draw(r, "streams")
+	streams := rapid.SliceOfN(rapid.SampledFrom(streamsOf(key)), n, 4).Draw(r, "streams")
 	events := m.events(streams...)
 	for i := range events {
+		events[i].ID = m.drawID(r)
 		events[i].Type = rapid.SampledFrom([]string{"A", "B"}).Draw(r, "type")
 	}
 	return events
@@ -106,7 +141,7 @@ func (m *model) drawEvents(r *rapid.T, key string, n int) []leat.Event {
 func (m *model) appendBoth(r *rapid.T, key string, events []leat.Event) {
 	var conds []leat.Condition
 	for range rapid.IntRange(0, 2).Draw(r, "conditions") {
-		stream := rapid.SampledFrom([]string{key, "s-{" + key + "}"}).Draw(r, "condition")
+		stream := rapid.SampledFrom(streamsOf(key)).Draw(r, "condition")
 		conds = append(conds, rapid.SampledFrom([]leat.Condition{
 			leat.ExpectNew(stream), leat.ExpectExists(stream), leat.ExpectVersion(stream, 2),
 			leat.ExpectVersion(stream, m.ref.stream(stream).version()), leat.ExpectVersion(stream, m.ref.stream(stream).version()),
@@ -152,6 +187,59 @@ func (m *model) trimShard(r *rapid.T) {
 	equal(m.lab, "oldest", got, want)
 }
 
+// importEvents imports an Append that continues a shard, or does not fit.
+func (m *model) importEvents(r *rapid.T) {
+	log, ok := m.log.(leat.Importer)
+	if !ok {
+		r.Skip("no Importer")
+	}
+	shard := m.drawShard(r)
+	key := rapid.SampledFrom(routeKeys).Draw(r, "key")
+	events := m.drawImport(r, m.ref.shard(shard.ID), key)
+	want := m.ref.Import(m.ctx, shard.ID, events)
+	err := log.Import(m.ctx, shard.ID, events)
+	m.sameError("import", err, want)
+	if err != nil {
+		return
+	}
+	for _, e := range events {
+		m.sent[key] = append(m.sent[key], e.Event)
+	}
+}
+
+// drawImport draws an Append that continues a shard, mostly.
+func (m *model) drawImport(r *rapid.T, s *shard, key string) []leat.Recorded {
+	seq, at := s.Head+1, m.ref.lastAt(s)
+	if at.Before(m.clock.Now()) {
+		at = m.clock.Now()
+	}
+	skipped := uint64(0) // versions, where a log may start trimmed
+	switch rapid.IntRange(0, 6).Draw(r, "fits") {
+	case 0:
+		seq += rapid.Uint64Range(1, 5).Draw(r, "seq")
+		skipped = rapid.Uint64Range(0, 2).Draw(r, "version")
+	case 1:
+		at = at.Add(-time.Hour)
+	}
+	versions := make(map[string]uint64)
+	var events []leat.Recorded
+	for i, e := range m.drawEvents(r, key, 1) {
+		if versions[e.Stream] == 0 {
+			versions[e.Stream] = m.ref.stream(e.Stream).version() + skipped
+		}
+		versions[e.Stream]++
+		at = at.Add(time.Duration(rapid.Int64Range(1, 1e12).Draw(r, "later")))
+		if sent := m.sent[key]; len(sent) > 0 && rapid.IntRange(0, 12).Draw(r, "known") == 0 {
+			e.ID = sent[0].ID
+		}
+		e.Time, e.ContentType = at, leat.DefaultContentType
+		events = append(events, leat.Recorded{
+			Event: e, Shard: s.ID, Seq: seq + uint64(i), Commit: seq, Version: versions[e.Stream], At: at,
+		})
+	}
+	return events
+}
+
 func (m *model) drawShard(r *rapid.T) leat.Shard {
 	return m.ref.shards[rapid.IntRange(0, len(m.ref.shards)-1).Draw(r, "shard")].Shard
 }
@@ -190,7 +278,7 @@ func (m *model) sameShard(id leat.ShardID, after uint64, o leat.ReadOptions) {
 
 func (m *model) readOneStream(r *rapid.T) {
 	key := rapid.SampledFrom(routeKeys).Draw(r, "key")
-	name := rapid.SampledFrom([]string{key, "s-{" + key + "}"}).Draw(r, "stream")
+	name := rapid.SampledFrom(streamsOf(key)).Draw(r, "stream")
 	version := m.ref.stream(name).version()
 	rng := leat.Range{After: rapid.Uint64Range(0, version+1).Draw(r, "after"), Through: rapid.Uint64Range(0, version+1).Draw(r, "through")}
 	if rapid.Bool().Draw(r, "reverse") {

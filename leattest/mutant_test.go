@@ -46,7 +46,7 @@ func TestMutants(t *testing.T) {
 		"never wakes":                         {"waiting ends with an event", false, func(l *Log) leat.Log { return sleeping{l} }},
 		"waits on beyond the head":            {"reading beyond the head has diverged", true, func(l *Log) leat.Log { return patient{l} }},
 		"forgets its epochs":                  {"a restored log tells its epochs", false, func(l *Log) leat.Log { return forgetful{l} }},
-		"imports anything":                    {"what does not fit is refused whole", false, func(l *Log) leat.Log { return swallowing{l} }},
+		"imports anything":                    {"what does not fit is refused whole", true, func(l *Log) leat.Log { return swallowing{l} }},
 		"takes system streams":                {"what is out of bounds is named", false, func(l *Log) leat.Log { return renaming{l} }},
 		"ignores its end":                     {"a closed log says so", false, func(l *Log) leat.Log { return undying{l} }},
 	} {
