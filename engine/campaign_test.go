@@ -30,7 +30,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "seed of the first trial of a campaign; 0 draws one")
-	cuts      = flag.Int("cuts", 150, "how often TestPowerCuts cuts the power")
+	cuts      = flag.Int("cuts", 250, "how often TestPowerCuts cuts the power")
 	faults    = flag.Int("faults", 12, "how many calls of each kind TestIOErrors lets fail, at most, evenly spread")
 	kills     = flag.Int("kills", 6, "how often TestKill kills a process")
 	histories = flag.Int("histories", 100, "how many histories TestLinearizable records and checks")
