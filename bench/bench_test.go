@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/internal/bench"
 	"github.com/leathq/leat/leattest"
 	"go.uber.org/goleak"
 )
@@ -54,7 +55,7 @@ func workDir(t *testing.T) string {
 // short is a comparison of a few hundred events.
 func short(t *testing.T, names ...string) options {
 	return options{
-		systems: names, runs: 2, events: 200, dir: workDir(t),
+		systems: names, runs: 2, events: 200, dir: workDir(t), ceilingTime: time.Millisecond,
 		each: bounds{time: time.Minute, events: 400},
 		loads: []load{
 			{"single", "single", 8, 1, 256, true},
@@ -193,7 +194,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 			f.replayed = func(r *leat.Recorded) bool { return r.Stream != streamName(0, 8) || r.Version != 1 }
 		}, "has version 2 where 1 should be"},
 		{"other data", func(f *faulty) {
-			f.replayed = func(r *leat.Recorded) bool { r.Data[0]++; return true }
+			f.replayed = func(r *leat.Recorded) bool { r.Data = r.Data[1:]; return true }
 		}, "not as it was submitted"},
 		{"other meta", func(f *faulty) {
 			f.replayed = func(r *leat.Recorded) bool { r.Meta = r.Meta[1:]; return true }
@@ -242,7 +243,7 @@ func TestWhatIsMissingSaysHowToGetIt(t *testing.T) {
 }
 
 func TestEncoding(t *testing.T) {
-	e := newEvent("order-1", []byte{0, 1, 2})
+	e := newEvent("order-1", 256)
 	b := encode(nil, &e, 7)
 	var r leat.Recorded
 	if err := decode(&r, b); err != nil {
@@ -263,21 +264,22 @@ func TestReport(t *testing.T) {
 	r := newReport([]load{l})
 	o := &outcome{System: "x", Title: "X", Version: "1", Reached: "in process", Checks: &checks{RefusesAhead: true}}
 	for i, rate := range []uint64{3000, 1000, 2000} {
-		m := measured{events: rate, elapsed: time.Second, latencies: []time.Duration{time.Millisecond}}
+		m := &measured{events: rate, elapsed: time.Second, latency: new(bench.Histogram)}
+		m.latency.Add(time.Millisecond, 1)
 		o.add(l, m)
 		m.events = []uint64{4000, 4000, 8000}[i]
 		r.Ceiling.add(l, m)
 	}
-	o.Reads = &readOutcome{Events: 1000, Replay: []float64{1, 3, 2}, Load: []loadOutcome{{1, []float64{10}}, {4, []float64{20, 40}}}}
+	o.Reads = &readOutcome{Events: 1000, Replay: []float64{1, 3, 2}, Lent: []float64{7}, Load: []loadOutcome{{1, []float64{10}}, {4, []float64{20, 40}}}}
 	r.Systems = []*outcome{o, {System: "y", Title: "Y", Missing: "apt-get install y"}}
 	var out bytes.Buffer
 	if err := printTables(table.markdown)(&out, &r); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"| Ceiling | 4,000 | 4,000 – 8,000 | 1 | 1.000 | 1.00 | 1.00 | 4,000 |",
-		"| X 1 | 2,000 | 1,000 – 3,000 | 1 | 0.250 | 1.00 | 1.00 | 2,000 |",
-		"| X 1 | 2 | 1 – 3 | 10 | 30 |",
+		"| Ceiling | 4,000 | 4,000 – 8,000 | 1 | 1.000 | 1.01 | 1.01 | 4,000 |",
+		"| X 1 | 2,000 | 1,000 – 3,000 | 1 | 0.250 | 1.01 | 1.01 | 2,000 |",
+		"| X 1 | 2 | 1 – 3 | 7 | 10 | 30 |",
 		"| X 1 | in process | all as acknowledged | refused | refused | taken |",
 		"| Y | not installed: apt-get install y |",
 	} {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/leathq/leat/internal/bench"
 )
 
 // ceilingName is what the ceiling is called among the systems.
@@ -23,6 +25,8 @@ type options struct {
 	each    bounds // of each load
 	events  int    // that reads are measured on; none when 0
 	dir     string // on the disk to measure
+
+	ceilingTime time.Duration // that the ceiling writes
 }
 
 // A comparison is one run of this program.
@@ -82,10 +86,9 @@ func (c *comparison) appends(ctx context.Context, run int, l load) error {
 			}
 			o.add(l, m)
 			c.say("run %d of %d  %-7s %-12s %12s events/s", run+1, c.runs, l.name, o.System, count(m.rate()))
-			if grouped, ok := s.(interface{ groups() (groups, bytes uint64) }); ok {
-				if groups, bytes := grouped.groups(); groups > 0 {
-					group = grouping{events: float64(m.events) / float64(groups), bytes: int(bytes / groups)}
-				}
+			if leat, ok := s.(*leatStore); ok && leat.stats != nil {
+				stats := leat.stats()
+				group = bench.Grouping{Groups: stats.Groups, Events: stats.Recorded, Bytes: stats.Bytes}
 			}
 			found, err := l.verify(ctx, s, heads)
 			o.Checks = o.Checks.and(found)
@@ -103,21 +106,23 @@ func (c *comparison) appends(ctx context.Context, run int, l load) error {
 
 // unaided is how large the groups of a load are when all producers' appends go
 // together: what the ceiling takes when Leat is not compared.
-func (l load) unaided() grouping {
-	e := newEvent(streamName(0, 0), newData(l.bytes))
+func (l load) unaided() bench.Grouping {
+	e := newEvent(streamName(0, 0), l.bytes)
 	n := l.producers * l.batch
-	return grouping{events: float64(n), bytes: n * e.Size()}
+	return bench.Grouping{Groups: 1, Events: uint64(n), Bytes: uint64(n * e.Size())}
 }
 
-func (c *comparison) ceiling(ctx context.Context, run int, l load, g grouping) error {
+// ceiling measures what the disk can do with nothing above it.
+func (c *comparison) ceiling(ctx context.Context, run int, l load, g bench.Grouping) error {
 	return c.inDirectory(func(dir string) error {
-		m, err := writeCeiling(ctx, dir, g, c.each)
+		ceiling, err := bench.WriteCeiling(ctx, dir, g, c.ceilingTime)
 		if err != nil {
-			return fmt.Errorf("ceiling: %w", err)
+			return err
 		}
+		m := &measured{events: uint64(ceiling.Events), elapsed: ceiling.Elapsed, latency: &ceiling.Latency}
 		c.report.Ceiling.add(l, m)
-		c.say("run %d of %d  %-7s %-12s %12s events/s, groups of %.0f events and %d bytes",
-			run+1, c.runs, l.name, ceilingName, count(m.rate()), g.events, g.bytes)
+		c.say("run %d of %d  %-7s %-12s %12s events/s, groups of %d events and %d bytes",
+			run+1, c.runs, l.name, ceilingName, count(m.rate()), g.Events/g.Groups, g.Bytes/g.Groups)
 		return nil
 	})
 }
@@ -189,12 +194,19 @@ func (c *comparison) reads(ctx context.Context, o *outcome, s store) error {
 	}
 	o.Reads = &readOutcome{Events: events}
 	for run := range c.runs {
-		rate, err := replayAll(ctx, s, events)
+		rate, err := replayAll(ctx, s.replay, events)
 		if err != nil {
 			return err
 		}
 		o.Reads.Replay = append(o.Reads.Replay, rate)
 		c.say("run %d of %d  replay  %-12s %12s events/s", run+1, c.runs, o.System, count(rate))
+		if lender, ok := s.(lender); ok {
+			if rate, err = replayAll(ctx, lender.replayLent, events); err != nil {
+				return err
+			}
+			o.Reads.Lent = append(o.Reads.Lent, rate)
+			c.say("run %d of %d  lent    %-12s %12s events/s", run+1, c.runs, o.System, count(rate))
+		}
 		for i, goroutines := range readers {
 			rate, err := loadStreams(ctx, s, streams, goroutines, uint64(run), c.each)
 			if err != nil {

@@ -1,43 +1,80 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/leathq/leat"
 )
 
-// streamName returns a name of 20 bytes for a producer's n-th stream.
-func streamName(producer, n int) string { return fmt.Sprintf("order-%04d%010d", producer, n) }
+// streamName returns a name of 20 bytes for a producer's n-th stream. Names do
+// not come in order, as those of customers or baskets do not.
+func streamName(producer, n int) string {
+	const bits, odd = 56, 0x9e3779b97f4a7c15 // any odd factor makes it one to one
+	number := uint64(producer)<<40 | uint64(n)
+	return fmt.Sprintf("order-%014x", number*odd&(1<<bits-1))
+}
 
 // newEvent returns the event of all loads: a UUIDv7, a stream name of 20 bytes,
-// three attributes and the given data.
-func newEvent(stream string, data []byte) leat.Event {
-	return leat.Event{
+// so many bytes of Data and three attributes. Its content follows from its ID,
+// so that it can be checked when it is read.
+func newEvent(stream string, size int) leat.Event {
+	e := leat.Event{
 		ID: leat.NewID(), Stream: stream, Type: "OrderPlaced", Source: "bench", Time: time.Now().Truncate(time.Microsecond),
-		ContentType: leat.DefaultContentType, Data: data, Meta: meta,
+		ContentType: leat.DefaultContentType,
 	}
+	e.Data, e.Meta = content(e.ID, size)
+	return e
 }
 
-var meta = leat.Meta{
-	{Key: leat.MetaCausation, Value: "0199f3c0-0000-7000-8000-000000000000"},
-	{Key: leat.MetaCorrelation, Value: "0199f3c0-0000-7000-8000-000000000001"},
-	{Key: "tenant", Value: "a"},
+// intact returns an error unless an event is as newEvent made it.
+func intact(r *leat.Recorded, size int) error {
+	data, meta := content(r.ID, size)
+	if r.Type != "OrderPlaced" || r.Source != "bench" || r.ContentType != leat.DefaultContentType || r.Time.IsZero() ||
+		!slices.Equal(r.Meta, meta) || !bytes.Equal(r.Data, data) {
+		return fmt.Errorf("version %d of %s is not as it was submitted: %+v", r.Version, r.Stream, r.Event)
+	}
+	return nil
 }
 
-// newData returns so many bytes that look like hexadecimal digits to a
-// compressor.
-func newData(size int) []byte {
-	data := make([]byte, size)
-	state := uint64(size)
-	for i := range data {
-		state = state*6364136223846793005 + 1442695040888963407
-		data[i] = "0123456789abcdef"[state>>60]
-	}
-	return data
+// content returns the Data and attributes that belong to an ID. Many events
+// share their memory, but no two of them have much in common.
+func content(id string, size int) ([]byte, leat.Meta) {
+	n := crc32.ChecksumIEEE([]byte(id))
+	at := int(n) % (len(digits) - size)
+	return digits[at : at+size : at+size], metas[int(n)%len(metas)]
 }
+
+// digits are what Data is taken from: hexadecimal, so that a compressor can
+// make half of them at best.
+var digits = func() []byte {
+	random := rand.NewChaCha8([32]byte{})
+	raw := make([]byte, 4<<20)
+	_, _ = random.Read(raw) // never fails
+	return hex.AppendEncode(nil, raw)
+}()
+
+var metas = func() []leat.Meta {
+	id := func(n int) string {
+		return "0199f3c0-" + string(digits[n:n+4]) + "-7000-8000-" + string(digits[n+4:n+16])
+	}
+	all := make([]leat.Meta, 4096)
+	for i := range all {
+		all[i] = leat.Meta{
+			{Key: leat.MetaCausation, Value: id(32 * i)},
+			{Key: leat.MetaCorrelation, Value: id(32*i + 16)},
+			{Key: "tenant", Value: fmt.Sprintf("tenant-%02d", i%100)},
+		}
+	}
+	return all
+}()
 
 // encode appends the binary form of an event and its version: what NATS and
 // Redis keep, which know no columns. Fields are preceded by their length.

@@ -99,6 +99,27 @@ func (s *leatStore) fill(ctx context.Context, events []leat.Recorded) error {
 }
 
 func (s *leatStore) replay(ctx context.Context, visit visitor) error {
+	return s.eachBatch(ctx, func(shard leat.ShardID, after uint64) (leat.Batch, error) {
+		b, err := s.ReadShard(ctx, shard, after, leat.ReadOptions{})
+		for i := 0; i < len(b.Events) && err == nil; i++ {
+			err = visit(&b.Events[i])
+		}
+		return b, err
+	})
+}
+
+func (s *leatStore) replayLent(ctx context.Context, visit visitor) error {
+	scanner, ok := s.Log.(leat.Scanner)
+	if !ok {
+		return fmt.Errorf("%T lends no events", s.Log)
+	}
+	return s.eachBatch(ctx, func(shard leat.ShardID, after uint64) (leat.Batch, error) {
+		return scanner.ScanShard(ctx, shard, after, leat.ReadOptions{}, visit)
+	})
+}
+
+// eachBatch calls read until it was at the head of the log's one shard.
+func (s *leatStore) eachBatch(ctx context.Context, read func(shard leat.ShardID, after uint64) (leat.Batch, error)) error {
 	shards, err := s.Shards(ctx)
 	if err != nil {
 		return err
@@ -107,14 +128,9 @@ func (s *leatStore) replay(ctx context.Context, visit visitor) error {
 		return fmt.Errorf("the log has %d shards, want one", len(shards))
 	}
 	for after := uint64(0); after < shards[0].Head; {
-		b, err := s.ReadShard(ctx, shards[0].ID, after, leat.ReadOptions{})
+		b, err := read(shards[0].ID, after)
 		if err != nil {
 			return err
-		}
-		for i := range b.Events {
-			if err := visit(&b.Events[i]); err != nil {
-				return err
-			}
 		}
 		after = b.Next
 	}
@@ -131,13 +147,4 @@ func (s *leatStore) load(ctx context.Context, stream string, visit visitor) erro
 		}
 	}
 	return nil
-}
-
-// groups returns how many groups were committed so far, and their bytes.
-func (s *leatStore) groups() (groups, bytes uint64) {
-	if s.stats == nil {
-		return 0, 0
-	}
-	stats := s.stats()
-	return stats.Groups, stats.Bytes
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/internal/bench"
 )
 
 // A load is appends by so many producers, each waiting for the answer to one
@@ -43,44 +43,37 @@ type bounds struct {
 
 // measured is what one load came to.
 type measured struct {
-	events    uint64
-	elapsed   time.Duration
-	latencies []time.Duration // of each append
+	events  uint64
+	elapsed time.Duration
+	latency *bench.Histogram // of each append
 }
 
-func (m measured) rate() float64 { return float64(m.events) / m.elapsed.Seconds() }
-
-// quantile returns the latency that a part q of the appends did not exceed.
-func (m measured) quantile(q float64) time.Duration {
-	if len(m.latencies) == 0 {
-		return 0
-	}
-	return m.latencies[min(len(m.latencies)-1, int(q*float64(len(m.latencies))))]
-}
+func (m *measured) rate() float64 { return float64(m.events) / m.elapsed.Seconds() }
 
 // A producer appends to streams of its own.
 type producer struct {
-	number    int
-	heads     []head // of its streams, the current one last
-	latencies []time.Duration
-	events    []leat.Event // of an append, made anew each time in the same memory
+	number  int
+	heads   []head       // of its streams, the current one last
+	events  []leat.Event // of an append, made anew each time in the same memory
+	appends int
+	latency *bench.Histogram // of all producers
 }
 
 // run carries a load out and returns the head of every stream.
-func (l load) run(ctx context.Context, s store, b bounds) (measured, map[string]head, error) {
+func (l load) run(ctx context.Context, s store, b bounds) (*measured, map[string]head, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	data := newData(l.bytes)
+	m := &measured{latency: new(bench.Histogram)}
 	producers := make([]producer, l.producers)
 	var begun atomic.Uint64 // events
 	var wg sync.WaitGroup
 	start := time.Now()
 	for i := range producers {
 		p := &producers[i]
-		p.number, p.events = i, make([]leat.Event, l.batch)
+		p.number, p.events, p.latency = i, make([]leat.Event, l.batch), m.latency
 		wg.Go(func() {
 			for begun.Add(uint64(l.batch)) <= b.events && time.Since(start) < b.time {
-				if err := p.append(ctx, s, l, data); err != nil {
+				if err := p.append(ctx, s, l); err != nil {
 					stop(err)
 					return
 				}
@@ -88,17 +81,15 @@ func (l load) run(ctx context.Context, s store, b bounds) (measured, map[string]
 		})
 	}
 	wg.Wait()
-	m := measured{elapsed: time.Since(start)}
+	m.elapsed = time.Since(start)
 	heads := make(map[string]head)
 	for i := range producers {
 		p := &producers[i]
-		m.latencies = append(m.latencies, p.latencies...)
-		m.events += uint64(len(p.latencies) * l.batch)
+		m.events += uint64(p.appends * l.batch)
 		for n, h := range p.heads {
 			heads[streamName(p.number, n)] = h
 		}
 	}
-	slices.Sort(m.latencies)
 	if err := context.Cause(ctx); err != nil {
 		return m, nil, err
 	}
@@ -108,21 +99,22 @@ func (l load) run(ctx context.Context, s store, b bounds) (measured, map[string]
 	return m, heads, nil
 }
 
-func (p *producer) append(ctx context.Context, s store, l load, data []byte) error {
-	if n := len(p.latencies); n == 0 || l.fresh && n%10 != 9 {
+func (p *producer) append(ctx context.Context, s store, l load) error {
+	if p.appends == 0 || l.fresh && p.appends%10 != 9 {
 		p.heads = append(p.heads, head{})
 	}
 	last := len(p.heads) - 1
 	stream := streamName(p.number, last)
 	for i := range p.events {
-		p.events[i] = newEvent(stream, data)
+		p.events[i] = newEvent(stream, l.bytes)
 	}
 	began := time.Now()
 	h, err := s.append(ctx, p.heads[last], p.events)
 	if err != nil {
 		return fmt.Errorf("append %d events to %s: %w", len(p.events), stream, err)
 	}
-	p.latencies = append(p.latencies, time.Since(began))
+	p.latency.Add(time.Since(began), 1)
+	p.appends++
 	p.heads[last] = h
 	return nil
 }

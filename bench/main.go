@@ -82,6 +82,7 @@ func parse(args []string, usage io.Writer) (o options, _ printer, err error) {
 	if err := flags.Parse(args); err != nil {
 		return o, nil, err
 	}
+	o.ceilingTime = o.each.time
 	o.systems = strings.Split(*chosen, ",")
 	for _, name := range o.systems {
 		if !slices.Contains(names, name) {

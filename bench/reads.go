@@ -25,9 +25,8 @@ var readers = []int{1, 4}
 // stream's events lie far apart. It returns the number of streams.
 func fill(ctx context.Context, s store, n int) (int, error) {
 	streams := max(1, n/streamLength)
-	data := newData(fillBytes)
 	for version := range uint64(streamLength) {
-		if err := fillRound(ctx, s, streams, version+1, data); err != nil {
+		if err := fillRound(ctx, s, streams, version+1); err != nil {
 			return 0, fmt.Errorf("fill: %w", err)
 		}
 	}
@@ -35,7 +34,7 @@ func fill(ctx context.Context, s store, n int) (int, error) {
 }
 
 // fillRound records one event in each stream.
-func fillRound(ctx context.Context, s store, streams int, version uint64, data []byte) error {
+func fillRound(ctx context.Context, s store, streams int, version uint64) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var next atomic.Int64
@@ -49,7 +48,7 @@ func fillRound(ctx context.Context, s store, streams int, version uint64, data [
 				}
 				events := make([]leat.Recorded, min(fillChunk, streams-from))
 				for i := range events {
-					events[i] = leat.Recorded{Event: newEvent(streamName(0, from+i), data), Version: version}
+					events[i] = leat.Recorded{Event: newEvent(streamName(0, from+i), fillBytes), Version: version}
 				}
 				if err := s.fill(ctx, events); err != nil {
 					stop(err)
@@ -61,11 +60,12 @@ func fillRound(ctx context.Context, s store, streams int, version uint64, data [
 	return context.Cause(ctx)
 }
 
-// replayAll returns how many events a second are read in order.
-func replayAll(ctx context.Context, s store, want int) (float64, error) {
+// replayAll returns how many events a second replay, which is a store's way to
+// do it, reads in order.
+func replayAll(ctx context.Context, replay func(context.Context, visitor) error, want int) (float64, error) {
 	n := 0
 	start := time.Now()
-	if err := s.replay(ctx, func(*leat.Recorded) error { n++; return nil }); err != nil {
+	if err := replay(ctx, func(*leat.Recorded) error { n++; return nil }); err != nil {
 		return 0, fmt.Errorf("replay: %w", err)
 	}
 	if n != want {

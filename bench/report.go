@@ -51,6 +51,7 @@ type appended struct {
 type readOutcome struct {
 	Events int           `json:"events"`
 	Replay []float64     `json:"replay_events_per_second"`
+	Lent   []float64     `json:"replay_lent_events_per_second,omitempty"`
 	Load   []loadOutcome `json:"load"`
 }
 
@@ -66,11 +67,11 @@ func newReport(loads []load) report {
 	}
 }
 
-func (o *outcome) add(l load, m measured) {
+func (o *outcome) add(l load, m *measured) {
 	us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 	o.Appends = append(o.Appends, appended{
 		Load: l.name, Events: m.events, EventsPerSecond: m.rate(), MBPerSecond: m.rate() * float64(l.bytes) / 1e6,
-		P50: us(m.quantile(0.5)), P99: us(m.quantile(0.99)), P999: us(m.quantile(0.999)),
+		P50: us(m.latency.Quantile(0.5)), P99: us(m.latency.Quantile(0.99)), P999: us(m.latency.Quantile(0.999)),
 	})
 }
 
@@ -157,7 +158,7 @@ func ratio(runs, ceiling []appended) string {
 }
 
 func (r *report) readTable() table {
-	t := table{title: "Read", head: []string{"", "replay events/s", "lowest – highest"}}
+	t := table{title: "Read", head: []string{"", "replay events/s", "lowest – highest", "memory lent, events/s"}}
 	for _, goroutines := range readers {
 		t.head = append(t.head, fmt.Sprintf("load streams/s, %d at once", goroutines))
 	}
@@ -166,7 +167,10 @@ func (r *report) readTable() table {
 			continue
 		}
 		t.title = fmt.Sprintf("Read: %s events in streams of %d", count(float64(o.Reads.Events)), streamLength)
-		row := []string{o.name(), count(median(o.Reads.Replay)), count(slices.Min(o.Reads.Replay)) + " – " + count(slices.Max(o.Reads.Replay))}
+		row := []string{o.name(), count(median(o.Reads.Replay)), count(slices.Min(o.Reads.Replay)) + " – " + count(slices.Max(o.Reads.Replay)), ""}
+		if len(o.Reads.Lent) > 0 {
+			row[len(row)-1] = count(median(o.Reads.Lent))
+		}
 		for _, l := range o.Reads.Load {
 			row = append(row, count(median(l.StreamsPerSecond)))
 		}

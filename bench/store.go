@@ -15,7 +15,8 @@ type store interface {
 
 	// append records events of one stream, all or none, if the stream is still
 	// where at says, and returns where it is then. It returns errConflict when
-	// the stream is elsewhere, and errDuplicate when an event's ID is known.
+	// the stream is elsewhere, and errDuplicate when an event's ID is known. It
+	// does not keep the slice.
 	append(ctx context.Context, at head, events []leat.Event) (head, error)
 
 	// fill records events of different streams, as fast as the system can, with
@@ -29,6 +30,12 @@ type store interface {
 	load(ctx context.Context, stream string, visit visitor) error
 
 	close() error
+}
+
+// A lender is a store that can replay events without giving them away: they
+// are the visitor's until it returns.
+type lender interface {
+	replayLent(ctx context.Context, visit visitor) error
 }
 
 // A visitor gets an event whose memory is its own. Every system tells the
