@@ -86,8 +86,8 @@ func (c *comparison) appends(ctx context.Context, run int, l load) error {
 			}
 			o.add(l, m)
 			c.say("run %d of %d  %-7s %-12s %12s events/s", run+1, c.runs, l.name, o.System, count(m.rate()))
-			if leat, ok := s.(*leatStore); ok && leat.stats != nil {
-				stats := leat.stats()
+			if leat, ok := s.(*embeddedLeat); ok {
+				stats := leat.engine.Stats()
 				group = bench.Grouping{Groups: stats.Groups, Events: stats.Recorded, Bytes: stats.Bytes}
 			}
 			found, err := l.verify(ctx, s, heads)

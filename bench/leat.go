@@ -17,8 +17,13 @@ import (
 // the others.
 type leatStore struct {
 	leat.Log
-	stats func() engine.Stats // nil when the engine is in another process
 	closers
+}
+
+// An embeddedLeat is a log in this process.
+type embeddedLeat struct {
+	leatStore
+	engine *engine.Log
 }
 
 func openLeat(_ context.Context, dir string) (store, error) {
@@ -26,7 +31,7 @@ func openLeat(_ context.Context, dir string) (store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &leatStore{Log: l, stats: l.Stats}
+	s := &embeddedLeat{leatStore{Log: l}, l}
 	s.add(l.Close)
 	return s, nil
 }
@@ -108,13 +113,9 @@ func (s *leatStore) replay(ctx context.Context, visit visitor) error {
 	})
 }
 
-func (s *leatStore) replayLent(ctx context.Context, visit visitor) error {
-	scanner, ok := s.Log.(leat.Scanner)
-	if !ok {
-		return fmt.Errorf("%T lends no events", s.Log)
-	}
+func (s *embeddedLeat) replayLent(ctx context.Context, visit visitor) error {
 	return s.eachBatch(ctx, func(shard leat.ShardID, after uint64) (leat.Batch, error) {
-		return scanner.ScanShard(ctx, shard, after, leat.ReadOptions{}, visit)
+		return s.engine.ScanShard(ctx, shard, after, leat.ReadOptions{}, visit)
 	})
 }
 
