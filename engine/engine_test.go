@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestLogOnDisk(t *testing.T) {
+	t.Parallel() // it mostly waits for the disk
 	leattest.TestLog(t, func(t testing.TB, s leattest.Setup) leattest.Instance {
 		return open(t, t.TempDir(), s, engine.Options{})
 	})
@@ -28,6 +29,7 @@ func TestLogOnDisk(t *testing.T) {
 
 // TestLogInMemory has the index in many generations.
 func TestLogInMemory(t *testing.T) {
+	t.Parallel()
 	leattest.TestLog(t, func(t testing.TB, s leattest.Setup) leattest.Instance {
 		return open(t, "log", s, engine.Options{FS: vfs.NewMem(), GenerationEvents: 2})
 	})

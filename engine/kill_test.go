@@ -60,6 +60,7 @@ func child(task string) error {
 // one log: what they had said is so, and nothing is there in part. While one
 // lives, nobody else can open the log, and the error names it.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	var total, appends atomic.Int64
 	campaign(t, killsThatFailed, func(seed uint64) (bool, error) {
 		dir, err := os.MkdirTemp("", "leat-kill-")
