@@ -121,7 +121,7 @@ type (
 		// changed; strings.Clone, bytes.Clone and the like keep a part of it.
 		// ScanShard ends with the first error of visit and returns it as it is;
 		// Next is then the last sequence before that event. The log may hold
-		// resources while visit runs: it should be quick.
+		// resources while visit runs: it should be quick, and not use the log.
 		ScanShard(ctx context.Context, shard ShardID, after uint64, o ReadOptions, visit func(*Recorded) error) (Batch, error)
 	}
 

@@ -116,7 +116,6 @@ func (b *block) at(i int) []byte { return b.data[b.offsets[i]:b.offsets[i+1]] }
 func (b *block) record(i int) record {
 	r := readRecord(b.at(i))
 	r.shard, r.seq = b.shard, b.first+uint64(i)
-	r.commit = r.seq - uint64(r.place)
 	return r
 }
 

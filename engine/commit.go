@@ -73,7 +73,7 @@ const sealOnClose = 4 << 10
 // seal hands the growing generation to the indexer if it is full, and waits
 // while the indexer has too many already.
 func (c *committer) seal(f *fuse, events int) {
-	if c.last == nil || !c.index.memory.Load().growing().full(events) {
+	if !c.index.memory.Load().growing().full(events) {
 		return
 	}
 	heads := make([]uint64, len(c.shards))

@@ -32,7 +32,7 @@ type indexer struct {
 type sealed struct {
 	*generation
 	heads []uint64 // of the shards when it was sealed
-	last  *group   // that has something in it, nil when it was recovered
+	last  *group   // of it, nil when all of it was recovered
 }
 
 // A sealed generation waits while the one before it is sorted, and the next one
@@ -43,11 +43,13 @@ const maxSealed = 1
 // come.
 func (l *Log) indexAll(ix *indexer, generations <-chan *sealed) {
 	for s := range generations {
-		select {
-		case <-s.last.done:
-		case <-l.fuse.blown:
-		}
 		// Only what is durable may be indexed there: its blocks come first.
+		if s.last != nil {
+			select {
+			case <-s.last.done:
+			case <-l.fuse.blown:
+			}
+		}
 		if l.fuse.err() != nil {
 			continue
 		}

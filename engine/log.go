@@ -40,9 +40,11 @@ type Log struct {
 	reading sync.RWMutex
 	closed  bool
 
-	workers  sync.WaitGroup // committer, syncer, indexer, learnNames
-	stuck    atomic.Bool    // in Pebble, which cannot be closed
-	sweeping sync.Mutex     // held by who removes what was trimmed
+	workers sync.WaitGroup // committer, syncer, indexer, learnNames
+	stuck   atomic.Bool    // in Pebble, which cannot be closed
+
+	sweeping     sync.Mutex // held by who changes how far a shard is swept
+	sweepingRuns sync.Mutex // held by who sweeps runs, which takes longer
 }
 
 var _ interface {

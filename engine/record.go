@@ -46,19 +46,19 @@ func setPlace(raw []byte, place uint32, version uint64, at, happened int64) {
 	binary.LittleEndian.PutUint64(raw[24:], uint64(happened))
 }
 
-// A record is an event where it stands in a block, as far as it is needed to
-// tell whether somebody wants it. Its memory is the block's.
+// A record is an event where it stands in a block: what is known of it without
+// looking at its texts. Its memory is the block's.
 type record struct {
 	raw      []byte
 	shard    uint32
 	place    uint32 // in its Append, from 0
 	seq      uint64
-	commit   uint64
 	version  uint64
 	at, time int64 // nanoseconds since 1970
-	stream   []byte
-	typ      []byte
 }
+
+// commit returns the sequence of the first event of the same Append.
+func (r *record) commit() uint64 { return r.seq - uint64(r.place) }
 
 var (
 	errShort   = errors.New("longer than what is left of the block")
@@ -97,21 +97,14 @@ func parseRecord(b []byte) (record, error) {
 // readRecord returns an event that parseRecord found good. Its place in the log
 // is for the caller to add.
 func readRecord(raw []byte) record {
-	f := fields{rest: raw[recordHeaderSize:]}
 	return record{
 		raw:     raw,
 		place:   binary.LittleEndian.Uint32(raw[4:]),
 		version: binary.LittleEndian.Uint64(raw[8:]),
 		at:      int64(binary.LittleEndian.Uint64(raw[16:])),
 		time:    int64(binary.LittleEndian.Uint64(raw[24:])),
-		stream:  f.bytes(),
-		typ:     f.bytes(),
 	}
 }
-
-// size returns the bytes of the event that count as read, a little more than
-// leat.Event.Size.
-func (r *record) size() int { return len(r.raw) - recordHeaderSize }
 
 // decodeEvent makes e the event at raw, which parseRecord found good and whose
 // memory becomes the event's. attrs has room for its Meta, if possible, and is

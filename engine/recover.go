@@ -21,6 +21,11 @@ func (ix *indexer) recover(shards []*tail) error {
 	if err != nil {
 		return err
 	}
+	for _, t := range shards {
+		if covered[t.number] > t.Head {
+			return fmt.Errorf("%w: the index of %s goes up to %d, its events up to %d", leat.ErrCorrupt, t.ID, covered[t.number], t.Head)
+		}
+	}
 	ix.covered = slices.Clone(covered)
 	if err := ix.index.recover(ix.store, covered); err != nil {
 		return err

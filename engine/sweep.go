@@ -91,8 +91,8 @@ func (l *Log) sweepBlocks(ctx context.Context) error {
 // sweepRuns removes the runs that lie below the oldest sequence kept of their
 // shards, if it pays.
 func (l *Log) sweepRuns(ctx context.Context) error {
-	l.sweeping.Lock()
-	defer l.sweeping.Unlock()
+	l.sweepingRuns.Lock()
+	defer l.sweepingRuns.Unlock()
 	if err := l.read(ctx); err != nil {
 		return err
 	}
@@ -174,6 +174,8 @@ func (l *Log) sweepSomeRuns(ctx context.Context, v *view, from []byte) ([]byte, 
 
 // runsSwept notes that the runs below the oldest sequences of a view are gone.
 func (l *Log) runsSwept(ctx context.Context, v *view) error {
+	l.sweeping.Lock()
+	defer l.sweeping.Unlock()
 	if err := l.read(ctx); err != nil {
 		return err
 	}

@@ -91,5 +91,6 @@ func (c *committer) commitOf(t *tail, seq uint64) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return b.record(int(seq - b.first)).commit, nil
+	r := b.record(int(seq - b.first))
+	return r.commit(), nil
 }
