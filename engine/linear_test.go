@@ -279,7 +279,7 @@ func (h *history) splitFirst(ctx context.Context, log *engine.Log) error {
 		_, err = log.Split(ctx, shards[0].ID, shards[0].Middle())
 	}
 	if ctx.Err() != nil || errors.Is(err, leat.ErrInvalid) {
-		return nil
+		return nil //nolint:nilerr // the power was cut
 	}
 	return err
 }
@@ -368,7 +368,7 @@ func (r *request) ask(ctx context.Context, log *engine.Log) (answer, error) {
 	if r.read != "" {
 		a, err := r.askRead(ctx, log)
 		if ctx.Err() != nil {
-			return answer{kind: "nothing"}, nil
+			return answer{kind: "nothing"}, nil //nolint:nilerr // given up
 		}
 		return a, err
 	}
