@@ -75,23 +75,47 @@ func parseRecord(b []byte) (record, error) {
 	if n < recordHeaderSize || uint64(n) > uint64(len(b)) {
 		return record{}, errShort
 	}
-	f := fields{rest: b[recordHeaderSize:n]}
-	stream := f.bytes()
-	for range 4 { // type, ID, source, content type
-		f.bytes()
-	}
-	for attrs := f.uvarint(); attrs > 0 && !f.bad; attrs-- {
-		f.bytes()
-		f.bytes()
-	}
-	if f.bad || len(stream) == 0 {
+	const names = 5 // stream, type, ID, source, content type
+	raw := b[:n:n]
+	p := skipTexts(raw, recordHeaderSize, names)
+	if p < 0 || p == len(raw) {
 		return record{}, errLengths
 	}
-	r := readRecord(b[:n:n])
+	if stream, _ := nextText(raw, recordHeaderSize); stream == "" {
+		return record{}, errLengths
+	}
+	attrs, size := binary.Uvarint(raw[p:])
+	if size <= 0 || attrs > uint64(len(raw)) || skipTexts(raw, p+size, 2*int(attrs)) < 0 {
+		return record{}, errLengths
+	}
+	r := readRecord(raw)
 	if r.version == 0 {
 		return record{}, errVersion
 	}
 	return r, nil
+}
+
+// skipTexts returns where n texts that begin at p end, less than 0 when they do
+// not fit.
+func skipTexts(raw []byte, p, n int) int {
+	for ; n > 0; n-- {
+		if p >= len(raw) {
+			return -1
+		}
+		size := uint64(raw[p])
+		if p++; size >= 0x80 {
+			v, bytes := binary.Uvarint(raw[p-1:])
+			if bytes <= 0 {
+				return -1
+			}
+			size, p = v, p-1+bytes
+		}
+		if size > uint64(len(raw)-p) {
+			return -1
+		}
+		p += int(size)
+	}
+	return p
 }
 
 // readRecord returns an event that parseRecord found good. Its place in the log
@@ -166,23 +190,14 @@ func longLength(raw []byte, p int) (n, next int) {
 // moreAttrs is for how many attributes memory is taken at a time.
 const moreAttrs = 24
 
-// fields reads the variable part of an event. After a length that does not fit,
-// bad is set and everything reads as empty.
+// fields reads numbers one after the other. After one that is none, bad is set
+// and everything reads as zero.
 type fields struct {
 	rest []byte
 	bad  bool
 }
 
 func (f *fields) uvarint() uint64 {
-	if len(f.rest) > 0 && f.rest[0] < 0x80 { // as nearly always
-		v := f.rest[0]
-		f.rest = f.rest[1:]
-		return uint64(v)
-	}
-	return f.longUvarint()
-}
-
-func (f *fields) longUvarint() uint64 {
 	v, n := binary.Uvarint(f.rest)
 	if n <= 0 {
 		f.bad, f.rest = true, nil
@@ -190,17 +205,6 @@ func (f *fields) longUvarint() uint64 {
 	}
 	f.rest = f.rest[n:]
 	return v
-}
-
-func (f *fields) bytes() []byte {
-	n := f.uvarint()
-	if n > uint64(len(f.rest)) {
-		f.bad, f.rest = true, nil
-		return nil
-	}
-	b := f.rest[:n]
-	f.rest = f.rest[n:]
-	return b
 }
 
 // text returns b as a string that shares its memory, which must never change
