@@ -13,6 +13,8 @@ import (
 	"github.com/leathq/leat/server/local"
 )
 
+var leatOptions = engine.Options{CacheBytes: cacheMiB << 20}
+
 // A leatStore is a Leat log with one shard, whose order is total like that of
 // the others.
 type leatStore struct {
@@ -27,7 +29,7 @@ type embeddedLeat struct {
 }
 
 func openLeat(_ context.Context, dir string) (store, error) {
-	l, err := engine.Create(dir+"/log", leat.Config{}, engine.Options{})
+	l, err := engine.Create(dir+"/log", leat.Config{}, leatOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +67,7 @@ func openLeatServer(ctx context.Context, dir string) (_ store, err error) {
 // serveLeat is the server's process.
 func serveLeat(ctx context.Context, dir string, ready func(string) error) error {
 	s, err := server.New(server.Config{
-		Dir: dir + "/data", Engine: local.Engine{}, GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0",
+		Dir: dir + "/data", Engine: local.Engine{Options: leatOptions}, GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0",
 	})
 	if err != nil {
 		return err

@@ -80,7 +80,7 @@ func openPostgres(ctx context.Context, dir string) (_ store, err error) {
 	}()
 	settings := []string{
 		"listen_addresses=", "unix_socket_directories=" + dir, "fsync=on", "synchronous_commit=on", "full_page_writes=on",
-		"shared_buffers=1GB", "max_wal_size=4GB",
+		fmt.Sprintf("shared_buffers=%dMB", cacheMiB), "max_wal_size=4GB",
 	}
 	args := []string{"-D", data}
 	for _, setting := range settings {

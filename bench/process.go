@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -41,10 +41,7 @@ func startProcess(dir string, signal os.Signal, cmd *exec.Cmd) (*process, error)
 		return nil, err
 	}
 	defer func() { _ = output.Close() }() // the process has its own
-	if cmd.Stdout == nil {
-		cmd.Stdout = output
-	}
-	cmd.Stderr = output
+	cmd.Stdout, cmd.Stderr = output, output
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
@@ -107,7 +104,8 @@ func (p *process) printed() string {
 }
 
 // serveCommand is the first argument of this program when it starts itself as a
-// server: "serve nats DIR". The server prints its address when it is ready.
+// server: "serve nats DIR FILE". The server writes its address to the file when
+// it is ready.
 const serveCommand = "serve"
 
 // startSelf starts this program as a server and returns its address.
@@ -150,20 +148,16 @@ func serve(ctx context.Context, args []string) error {
 	})
 }
 
-// closers ends what was opened, the last first.
-type closers []io.Closer
+// closers end what was opened, the last first.
+type closers []func() error
 
-func (c *closers) add(f func() error) { *c = append(*c, closeFunc(f)) }
+func (c *closers) add(f func() error) { *c = append(*c, f) }
 
 func (c *closers) close() error {
 	var errs []error
-	for i := len(*c) - 1; i >= 0; i-- {
-		errs = append(errs, (*c)[i].Close())
+	for _, f := range slices.Backward(*c) {
+		errs = append(errs, f())
 	}
 	*c = nil
 	return errors.Join(errs...)
 }
-
-type closeFunc func() error
-
-func (f closeFunc) Close() error { return f() }

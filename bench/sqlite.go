@@ -70,9 +70,12 @@ func openSQLite(ctx context.Context, dir string) (_ store, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	const pragmas = "_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=busy_timeout(10000)" +
-		"&_pragma=cache_size(-262144)&_pragma=wal_autocheckpoint(16384)" // KiB and pages: less to do beside the load
-	file := "file:" + filepath.Join(dir, "events.db") + "?" + pragmas
+	pragmas := []string{
+		"journal_mode(wal)", "synchronous(full)", "busy_timeout(10000)",
+		"wal_autocheckpoint(16384)",                                // pages of 4 KiB: less to do beside the load
+		fmt.Sprintf("cache_size(-%d)", cacheMiB<<10/sqliteReaders), // KiB of each connection
+	}
+	file := "file:" + filepath.Join(dir, "events.db") + "?_pragma=" + strings.Join(pragmas, "&_pragma=")
 	db, err := sql.Open("sqlite", file)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,10 @@ import (
 	"github.com/leathq/leat"
 )
 
+// cacheMiB is what each system that has a cache of its own gets for it. The
+// events that are read come to about half.
+const cacheMiB = 1024
+
 // A store is one of the systems compared: open, empty, and of use to many
 // goroutines at once. An append is durable when it returns.
 type store interface {
