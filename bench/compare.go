@@ -84,15 +84,18 @@ func (c *comparison) appends(ctx context.Context, run int, l load) error {
 			if err != nil {
 				return err
 			}
-			o.add(l, m)
 			c.say("run %d of %d  %-7s %-12s %12s events/s", run+1, c.runs, l.name, o.System, count(m.rate()))
 			if leat, ok := s.(*embeddedLeat); ok {
 				stats := leat.engine.Stats()
 				group = bench.Grouping{Groups: stats.Groups, Events: stats.Recorded, Bytes: stats.Bytes}
 			}
 			found, err := l.verify(ctx, s, heads)
+			if err != nil {
+				return err
+			}
+			o.add(l, m)
 			o.Checks = o.Checks.and(found)
-			return err
+			return nil
 		})
 		if err != nil {
 			return err

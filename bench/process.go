@@ -26,7 +26,6 @@ type process struct {
 	signal os.Signal // that asks it to end
 	output string
 	exited chan struct{} // closed when it has
-	err    error         // set before
 }
 
 // untilStopped returns a context for the command of a process, which ends by
@@ -51,7 +50,7 @@ func startProcess(dir string, signal os.Signal, cmd *exec.Cmd) (*process, error)
 	}
 	p := &process{cmd: cmd, signal: signal, output: output.Name(), exited: make(chan struct{})}
 	go func() {
-		p.err = cmd.Wait()
+		_ = cmd.Wait() // cmd.ProcessState tells the same
 		close(p.exited)
 	}()
 	return p, nil
@@ -71,7 +70,7 @@ func (p *process) await(ctx context.Context, probe func(context.Context) error) 
 		}
 		select {
 		case <-p.exited:
-			return fmt.Errorf("%s ended before it answered: %w\n%s", p.cmd.Path, p.err, p.printed())
+			return fmt.Errorf("%s ended before it answered: %v\n%s", p.cmd.Path, p.cmd.ProcessState, p.printed())
 		case <-ctx.Done():
 			return fmt.Errorf("%s does not answer: %w\n%s", p.cmd.Path, errors.Join(ctx.Err(), err), p.printed())
 		case <-tick.C:

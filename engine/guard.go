@@ -64,6 +64,16 @@ func (f *fuse) refuse() error {
 type guardFS struct {
 	vfs.FS
 	*fuse
+	*traffic
+}
+
+// A traffic is what goes on between Pebble and the file system.
+type traffic struct {
+	outlet atomic.Pointer[outlet] // of the backup that is made, nil while there is none
+	syncs  latency                // of the write-ahead log
+	stalls latency                // of appends that wait until the store has sorted what it has
+
+	stalled atomic.Int64 // when the stall under way began, in nanoseconds since 1970
 }
 
 func (g guardFS) Unwrap() vfs.FS { return g.FS }
@@ -71,7 +81,11 @@ func (g guardFS) Unwrap() vfs.FS { return g.FS }
 // guard guards a file that was opened for writing.
 func (g guardFS) guard(name string, f vfs.File, err error) (vfs.File, error) {
 	if err == nil {
-		return guardFile{f, g.fuse, strings.HasSuffix(name, ".blob")}, nil
+		file := guardFile{File: f, fuse: g.fuse, mute: strings.HasSuffix(name, ".blob")}
+		if strings.HasSuffix(name, ".log") {
+			file.syncs = &g.syncs
+		}
+		return file, nil
 	}
 	if vfs.IsNoSpaceError(err) {
 		time.Sleep(retryPause)
@@ -80,6 +94,9 @@ func (g guardFS) guard(name string, f vfs.File, err error) (vfs.File, error) {
 }
 
 func (g guardFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if o := g.outlet.Load(); o.holds(name) {
+		return o.create(g.FS, name, c)
+	}
 	if err := g.refuse(); err != nil {
 		return nil, err
 	}
@@ -104,6 +121,9 @@ func (g guardFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory)
 }
 
 func (g guardFS) Link(oldname, newname string) error {
+	if o := g.outlet.Load(); o.holds(newname) {
+		return o.link(g.FS, oldname, newname)
+	}
 	if err := g.refuse(); err != nil {
 		return err
 	}
@@ -139,6 +159,8 @@ type guardFile struct {
 	// panics when a blob file cannot be finished. The manifest, which is not
 	// muted, then never gets to name the file.
 	mute bool
+
+	syncs *latency // notes how long syncs take, unless it is nil
 }
 
 // settle returns what the writer of the file is to know of an error.
@@ -191,14 +213,24 @@ func (f guardFile) Sync() error {
 	if err := f.refuse(); err != nil {
 		return f.settle(err)
 	}
-	return f.settle(f.File.Sync())
+	return f.timed(f.File.Sync)
 }
 
 func (f guardFile) SyncData() error {
 	if err := f.refuse(); err != nil {
 		return f.settle(err)
 	}
-	return f.settle(f.File.SyncData())
+	return f.timed(f.File.SyncData)
+}
+
+// timed syncs and notes how long it took.
+func (f guardFile) timed(sync func() error) error {
+	began := time.Now()
+	err := sync()
+	if f.syncs != nil {
+		f.syncs.note(time.Since(began))
+	}
+	return f.settle(err)
 }
 
 func (f guardFile) SyncTo(length int64) (bool, error) {
@@ -212,7 +244,8 @@ func (f guardFile) SyncTo(length int64) (bool, error) {
 // not return; here it blows the fuse, which makes going on harmless.
 type storeLogger struct {
 	*slog.Logger
-	fuse *fuse
+	fuse    *fuse
+	traffic *traffic
 }
 
 func (l storeLogger) Infof(format string, args ...any) { l.Debug(fmt.Sprintf(format, args...)) }
@@ -244,7 +277,11 @@ func (l storeLogger) listener() *pebble.EventListener {
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			l.Error("corrupt data", "file", info.Path, "error", info.Details)
 		},
-		DiskSlow:        func(info pebble.DiskSlowInfo) { l.Warn("slow disk", "path", info.Path, "duration", info.Duration) },
-		WriteStallBegin: func(info pebble.WriteStallBeginInfo) { l.Warn("appends wait for the store", "reason", info.Reason) },
+		DiskSlow: func(info pebble.DiskSlowInfo) { l.Warn("slow disk", "path", info.Path, "duration", info.Duration) },
+		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
+			l.traffic.stalled.Store(time.Now().UnixNano())
+			l.Warn("appends wait for the store", "reason", info.Reason)
+		},
+		WriteStallEnd: func() { l.traffic.stalls.note(time.Since(time.Unix(0, l.traffic.stalled.Load()))) },
 	}
 }

@@ -43,8 +43,9 @@ type Log struct {
 	workers sync.WaitGroup // committer, syncer, indexer, learnNames
 	stuck   atomic.Bool    // in Pebble, which cannot be closed
 
-	sweeping     sync.Mutex // held by who changes how far a shard is swept
-	sweepingRuns sync.Mutex // held by who sweeps runs, which takes longer
+	sweeping     sync.Mutex    // held by who changes how far a shard is swept
+	sweepingRuns sync.Mutex    // held by who sweeps runs, which takes longer
+	backingUp    chan struct{} // has one element while a backup is made
 }
 
 var _ interface {
@@ -104,12 +105,16 @@ func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
 		return nil, errors.Join(fmt.Errorf("bring the log in %s to version %s of the format: %w", dir, formatVersion, err), s.close())
 	}
 	info, tails, err := s.recover()
+	if err == nil {
+		err = s.endEpoch(&info, tails, o)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.close())
 	}
 	l := &Log{
 		dir: dir, info: info, o: o, fuse: f, store: s,
 		queue: newQueue(), closing: make(chan struct{}), blocks: newBlockCache(o.CacheBytes / 2),
+		backingUp: make(chan struct{}, 1),
 	}
 	x := newIndex(s.DB, o.GenerationEvents, o.CacheBytes/8)
 	ix := &indexer{store: s, index: x}

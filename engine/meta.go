@@ -45,6 +45,21 @@ func (s *store) initialise(info leat.Info, shards []leat.Shard) error {
 	}
 	b := s.NewBatch()
 	defer b.Close()
+	if err := saveInfo(b, info); err != nil {
+		return err
+	}
+	for i, shard := range shards {
+		t := &tail{Shard: shard, number: uint32(i)}
+		if err := t.save(b); err != nil {
+			return err
+		}
+	}
+	set(b, formatKey, []byte(formatVersion))
+	return s.Apply(b, pebble.Sync)
+}
+
+// saveInfo writes what identifies a log.
+func saveInfo(b *pebble.Batch, info leat.Info) error {
 	stored := storedInfo{ID: info.ID, Epoch: info.Epoch, Single: info.Single, Created: info.Created}
 	for _, e := range info.Ended {
 		stored.Ended = append(stored.Ended, storedEpoch(e))
@@ -54,14 +69,7 @@ func (s *store) initialise(info leat.Info, shards []leat.Shard) error {
 		return err
 	}
 	set(b, infoKey, text)
-	for i, shard := range shards {
-		t := &tail{Shard: shard, number: uint32(i)}
-		if err := t.save(b); err != nil {
-			return err
-		}
-	}
-	set(b, formatKey, []byte(formatVersion))
-	return s.Apply(b, pebble.Sync)
+	return nil
 }
 
 func (s *store) mustBeEmpty() error {

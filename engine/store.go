@@ -24,6 +24,7 @@ type store struct {
 	fs      vfs.FS
 	options *pebble.Options
 	lock    *pebble.Lock
+	*traffic
 }
 
 // ownerFile holds the process ID of who has the directory open. It is also how
@@ -39,7 +40,7 @@ func openStore(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	po := pebbleOptions(o, f)
+	po, t := pebbleOptions(o, f)
 	po.Lock = lock
 	po.ReadOnly = mode == readStore
 	po.ErrorIfNotExists = mode != createStore
@@ -52,7 +53,7 @@ func openStore(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
 		err = fmt.Errorf("open the store in %s: %w", dir, corruptOr(err))
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &store{DB: db, dir: dir, fs: o.FS, options: po, lock: lock}, nil
+	return &store{DB: db, dir: dir, fs: o.FS, options: po, lock: lock, traffic: t}, nil
 }
 
 // openExisting opens the store of a log that exists.
@@ -94,10 +95,11 @@ const (
 // pebbleOptions are chosen for what the store holds: blocks that are written
 // once, in order, and read in order, and small index entries that are looked up
 // one by one.
-func pebbleOptions(o Options, f *fuse) *pebble.Options {
-	logger := storeLogger{o.Logger, f}
+func pebbleOptions(o Options, f *fuse) (*pebble.Options, *traffic) {
+	t := new(traffic)
+	logger := storeLogger{o.Logger, f, t}
 	po := &pebble.Options{
-		FS:                 guardFS{o.FS, f},
+		FS:                 guardFS{o.FS, f, t},
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             logger,
 		EventListener:      logger.listener(),
@@ -136,7 +138,7 @@ func pebbleOptions(o Options, f *fuse) *pebble.Options {
 			TargetGarbageRatio:    0.3,
 		}
 	}
-	return po
+	return po, t
 }
 
 // corruptOr wraps what Pebble calls corruption as leat.ErrCorrupt.
@@ -171,12 +173,7 @@ func writeOwner(fsys vfs.FS, dir string) error {
 // owner names the process that has a directory open, as well as can be told.
 func owner(fsys vfs.FS, dir string) string {
 	const unknown = "another process"
-	f, err := fsys.Open(fsys.PathJoin(dir, ownerFile))
-	if err != nil {
-		return unknown
-	}
-	defer f.Close()
-	text, err := io.ReadAll(f)
+	text, err := readFile(fsys, fsys.PathJoin(dir, ownerFile))
 	pid, convErr := strconv.Atoi(strings.TrimSpace(string(text)))
 	switch {
 	case err != nil || convErr != nil:
@@ -231,6 +228,15 @@ func missingDirs(fsys vfs.FS, dir string) []string {
 		}
 		missing, dir = append(missing, dir), fsys.PathDir(dir)
 	}
+}
+
+func readFile(fsys vfs.FS, path string) ([]byte, error) {
+	f, err := fsys.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
 }
 
 // syncDir makes the entries of a directory durable.
