@@ -106,7 +106,6 @@ func smallLog(t *testing.T) *keptLog {
 			}
 		case 16:
 			closeLog(t, log)
-			o.GenerationEvents = 1000 // none of what is in the write-ahead log is in index files
 			if log, err = engine.Open("log", o); err != nil {
 				t.Fatal(err)
 			}

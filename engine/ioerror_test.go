@@ -108,7 +108,7 @@ type patient struct {
 
 // call lets the call fail whose turn it is.
 func (p *patient) call(op errorfs.Op) error {
-	if !p.hits(op) || p.opening.Load() || endsProcess(op) {
+	if !p.hits(op) || p.opening.Load() {
 		return nil
 	}
 	n := p.calls.Add(1)
@@ -124,13 +124,6 @@ func (p *patient) call(op errorfs.Op) error {
 		return syscall.ENOSPC
 	}
 	return fmt.Errorf("%s: %w", op.Path, errBroken)
-}
-
-// endsProcess reports whether Pebble 2.1.7 ends the process when a call fails:
-// the making of a write-ahead log, and of most directories the sync.
-func endsProcess(op errorfs.Op) bool {
-	making := op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite
-	return making && isWAL(op.Path) || isSync(op) && op.Path == "log"
 }
 
 // tolerates returns nil when an error is one that a broken disk explains.
@@ -250,9 +243,9 @@ func (p *patient) reopen() error {
 	return nil
 }
 
-// maxData is small, so that a patient's appends never fill a memtable: Pebble
-// 2.1.7 ends the process when the write-ahead log fails while it is exchanged.
-const maxData = 9 << 10
+// maxData makes a patient's appends fill a memtable now and then, whose first
+// has 256 KiB.
+const maxData = 60 << 10
 
 // appendOne appends new events, on the condition of the version that their
 // stream must have.

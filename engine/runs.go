@@ -35,12 +35,12 @@ func (v *view) split(runs []run) (durable, pending []run) {
 // A runCursor moves over the runs of a stream: those of the store, and then the
 // late ones, which memory has. The store may have those too.
 type runCursor struct {
-	db     pebble.Reader
 	stream string
 	late   []run
+	open   func() (*pebble.Iterator, error)
 
-	stored *pebble.Iterator // nil until it is needed
-	err    error            // of opening it
+	stored *pebble.Iterator // what open returns; nil until it is needed
+	err    error            // of open
 	inLate bool
 	at     int // in late
 }
@@ -51,11 +51,11 @@ func (c *runCursor) close() {
 	}
 }
 
-// open opens stored, unless it is open.
-func (c *runCursor) open() bool {
+// inStore moves to the runs of the store, and reports whether that went well.
+func (c *runCursor) inStore() bool {
+	c.inLate = false
 	if c.stored == nil && c.err == nil {
-		lower, upper := runBounds(c.stream)
-		c.stored, c.err = c.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+		c.stored, c.err = c.open()
 	}
 	return c.err == nil
 }
@@ -89,7 +89,7 @@ func (c *runCursor) seek(version uint64) {
 		c.at = sort.Search(len(c.late), func(i int) bool { return c.late[i].version >= version })
 		return
 	}
-	if c.inLate = false; c.open() {
+	if c.inStore() {
 		c.stored.SeekGE(appendRunKey(nil, c.stream, version))
 		c.settle()
 	}
@@ -98,7 +98,7 @@ func (c *runCursor) seek(version uint64) {
 func (c *runCursor) next() {
 	if c.inLate {
 		c.at++
-	} else if c.open() {
+	} else if c.inStore() {
 		c.stored.Next()
 		c.settle()
 	}
@@ -122,10 +122,10 @@ func (c *runCursor) prev() {
 	case c.inLate && c.at > 0:
 		c.at--
 	case c.inLate:
-		if c.inLate = false; c.open() {
+		if c.inStore() {
 			c.stored.SeekLT(appendRunKey(nil, c.stream, c.late[0].version))
 		}
-	case c.open():
+	case c.inStore():
 		c.stored.Prev()
 	}
 }
@@ -136,7 +136,7 @@ func (c *runCursor) last() (run, bool, error) {
 	if n := len(c.late); n > 0 {
 		return c.late[n-1], true, nil
 	}
-	if c.inLate = false; c.open() {
+	if c.inStore() {
 		c.stored.Last()
 	}
 	return c.run()

@@ -71,29 +71,69 @@ func (c *streamCursor) fill(ctx context.Context) error {
 		return err
 	}
 	defer c.log.reading.RUnlock()
-	// In this order: what the view shows is in memory or in the store then, and
-	// what leaves memory meanwhile is in the store already.
-	p := &piece{streamCursor: c, view: c.log.view.Load()}
-	p.runs = runCursor{db: c.log.store, stream: c.stream}
-	p.runs.late, p.pending = p.view.split(c.log.index.memory.Load().runs(c.stream, c.after))
-	defer p.runs.close()
-	err := p.read(ctx)
-	if errors.Is(err, errTrimmedMeanwhile) {
-		return nil // the next piece, with a new view, tells
+	for {
+		attempt := *c
+		err := attempt.try(ctx)
+		if errors.Is(err, errMovedOn) {
+			continue
+		}
+		*c = attempt
+		if errors.Is(err, errTrimmedMeanwhile) {
+			return nil // the next piece, with a new view, tells
+		}
+		return corruptOr(err)
 	}
-	return corruptOr(err)
 }
 
-var errTrimmedMeanwhile = errors.New("trimmed while it was read")
+var (
+	errMovedOn          = errors.New("the index has moved on")
+	errTrimmedMeanwhile = errors.New("trimmed while it was read")
+)
+
+// try reads the next piece, unless the index moves on meanwhile.
+func (c *streamCursor) try(ctx context.Context) error {
+	// As long as memory stays the same, what the view shows is in memory or in
+	// the store, and what is in the store the view shows.
+	p := &piece{streamCursor: c, memory: c.log.index.memory.Load(), view: c.log.view.Load()}
+	p.runs = runCursor{stream: c.stream, open: p.openRuns}
+	p.runs.late, p.pending = p.view.split(p.memory.runs(c.stream, c.after))
+	defer p.runs.close()
+	if err := p.current(); err != nil {
+		return err
+	}
+	return p.read(ctx)
+}
 
 // A piece is the reading of one piece: the log as it is at one moment.
 type piece struct {
 	*streamCursor
+	memory  *memory
 	view    *view
 	runs    runCursor
 	pending []run  // of the stream that are not durable yet
 	block   *block // read last
 	gift    gift   // memory of events
+}
+
+// current returns errMovedOn when the index has changed since the piece began.
+func (p *piece) current() error {
+	if p.log.index.memory.Load() != p.memory {
+		return errMovedOn
+	}
+	return nil
+}
+
+// openRuns returns an iterator over the stream's runs in the store.
+func (p *piece) openRuns() (*pebble.Iterator, error) {
+	lower, upper := runBounds(p.stream)
+	it, err := p.log.store.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.current(); err != nil {
+		return nil, errors.Join(err, it.Close())
+	}
+	return it, nil
 }
 
 func (p *piece) read(ctx context.Context) error {
@@ -114,11 +154,17 @@ func (p *piece) version() (uint64, error) {
 	if len(p.pending) > 0 {
 		return p.pending[0].firstVersion() - 1, nil // versions have no hole
 	}
-	if r, ok, err := p.runs.last(); ok || err != nil {
-		return r.version, err
+	// Of what was trimmed, runs are in the store or not.
+	r, _, err := p.runs.last()
+	if err != nil {
+		return 0, err
 	}
 	t := newTarget(p.stream)
-	return p.log.index.storedVersion(&t)
+	stored, err := p.log.index.storedVersion(&t)
+	if err == nil {
+		err = p.current()
+	}
+	return max(r.version, stored), err
 }
 
 // kept returns the part of a run that is not trimmed; its n is 0 when there is
