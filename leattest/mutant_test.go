@@ -48,7 +48,15 @@ func TestMutants(t *testing.T) {
 		"forgets its epochs":                  {"a restored log tells its epochs", false, func(l *Log) leat.Log { return forgetful{l} }},
 		"imports anything":                    {"what does not fit is refused whole", true, func(l *Log) leat.Log { return swallowing{l} }},
 		"takes system streams":                {"what is out of bounds is named", false, func(l *Log) leat.Log { return renaming{l} }},
-		"ignores its end":                     {"a closed log says so", false, func(l *Log) leat.Log { return undying{l} }},
+		"shows one memory for all": {"a Scanner shows what ReadShard gives", false,
+			func(l *Log) leat.Log { return reshowing{showing{l}} }},
+		"passes what it has not shown": {"a Scanner ends with its visitor's error", false,
+			func(l *Log) leat.Log { return passing{showing{l}} }},
+		"wraps what its visitor says": {"a Scanner ends with its visitor's error", false,
+			func(l *Log) leat.Log { return wrapping{showing{l}} }},
+		"never ends a closed shard": {"a Scanner tells what ReadShard tells", false,
+			func(l *Log) leat.Log { return unending{showing{l}} }},
+		"ignores its end": {"a closed log says so", false, func(l *Log) leat.Log { return undying{l} }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			open := func(t testing.TB, s Setup) Instance {
@@ -405,3 +413,81 @@ func (l renaming) Append(ctx context.Context, events []leat.Event, conds ...leat
 type undying struct{ *Log }
 
 func (l undying) Close() error { return nil }
+
+// showing is a Scanner as it should be.
+type showing struct{ *Log }
+
+func (l showing) ScanShard(
+	ctx context.Context, id leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error,
+) (leat.Batch, error) {
+	b, err := l.ReadShard(ctx, id, after, o)
+	events := b.Events
+	b.Events = nil
+	for i := range events {
+		if err := visit(&events[i]); err != nil {
+			b.Next, b.Closed = events[i].Seq-1, false
+			return b, err
+		}
+	}
+	return b, err
+}
+
+type reshowing struct{ showing }
+
+func (l reshowing) ScanShard(
+	ctx context.Context, id leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error,
+) (leat.Batch, error) {
+	var first *leat.Recorded
+	return l.showing.ScanShard(ctx, id, after, o, func(e *leat.Recorded) error {
+		if first == nil {
+			first = e
+		}
+		return visit(first)
+	})
+}
+
+type passing struct{ showing }
+
+func (l passing) ScanShard(
+	ctx context.Context, id leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error,
+) (leat.Batch, error) {
+	b, err := l.showing.ScanShard(ctx, id, after, o, visit)
+	if err != nil {
+		b.Next++
+	}
+	return b, err
+}
+
+type wrapping struct{ showing }
+
+func (l wrapping) ScanShard(
+	ctx context.Context, id leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error,
+) (leat.Batch, error) {
+	b, err := l.showing.ScanShard(ctx, id, after, o, visit)
+	if err != nil {
+		err = fmt.Errorf("scan %s: %w", id, err)
+	}
+	return b, err
+}
+
+type unending struct{ showing }
+
+func (l unending) ScanShard(
+	ctx context.Context, id leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error,
+) (leat.Batch, error) {
+	b, err := l.showing.ScanShard(ctx, id, after, o, visit)
+	b.Closed = false
+	return b, err
+}
+
+// TestScannerAsItShouldBe shows that the suite takes a right one.
+func TestScannerAsItShouldBe(t *testing.T) {
+	for _, c := range scanning {
+		t.Run(c.name, func(t *testing.T) {
+			c.run(t, func(t testing.TB, s Setup) Instance {
+				in := openReference(t, s)
+				return Instance{Log: showing{in.Log.(*Log)}}
+			})
+		})
+	}
+}

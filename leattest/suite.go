@@ -64,6 +64,7 @@ var promises = []promise{
 	{"import", imports},
 	{"filters", filters},
 	{"reading", reading},
+	{"scanning", scanning},
 	{"following", following},
 	{"manners", manners},
 }

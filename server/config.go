@@ -90,4 +90,20 @@ type Stats struct {
 	ClockBehind time.Duration // by which the log's time is ahead of the clock
 	Full        error         // why appends get leat.ErrFull; nil while they do not
 	Stopped     error         // why the log takes no more appends; nil while it does
+	Figures     []Figure      // that only the engine knows the meaning of
+}
+
+// A Figure is a metric of a log, named as Prometheus has it.
+type Figure struct {
+	Name, Help string
+	Total      bool // it only grows, until the log is opened anew
+	Value      float64
+	Latency    *Latency // takes the place of Value, unless it is nil
+}
+
+// A Latency is how long calls of one kind took.
+type Latency struct {
+	Count  uint64
+	Sum    time.Duration
+	Within map[time.Duration]uint64 // how many took at most that long
 }

@@ -155,6 +155,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.behind, stats.ClockBehind.Seconds(), name)
 		gauge(c.leases, float64(log.leases.Held()), name)
 		ch <- prometheus.MustNewConstMetric(c.groups, prometheus.CounterValue, float64(stats.Groups), name)
+		for _, f := range stats.Figures {
+			ch <- f.metric(name)
+		}
 		shards, err := log.Shards(context.Background())
 		if err != nil && !errors.Is(err, leat.ErrClosed) {
 			c.server.logger.Warn("the heads of a log cannot be measured", "log", name, "error", err)
@@ -170,4 +173,20 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ready = 0
 	}
 	gauge(c.ready, ready)
+}
+
+// metric returns a figure of a log for Prometheus.
+func (f Figure) metric(log string) prometheus.Metric {
+	desc := prometheus.NewDesc(f.Name, f.Help, []string{"log"}, nil)
+	switch {
+	case f.Latency != nil:
+		within := make(map[float64]uint64, len(f.Latency.Within))
+		for bound, n := range f.Latency.Within {
+			within[bound.Seconds()] = n
+		}
+		return prometheus.MustNewConstHistogram(desc, f.Latency.Count, f.Latency.Sum.Seconds(), within, log)
+	case f.Total:
+		return prometheus.MustNewConstMetric(desc, prometheus.CounterValue, f.Value, log)
+	}
+	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, f.Value, log)
 }

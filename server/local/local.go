@@ -35,6 +35,6 @@ func (l log) Stats() server.Stats {
 	s := l.Log.Stats()
 	return server.Stats{
 		Groups: s.Groups, DiskBytes: s.DiskBytes, MemoryBytes: s.MemoryBytes, ClockBehind: s.ClockBehind,
-		Full: s.Full, Stopped: s.Stopped,
+		Full: s.Full, Stopped: s.Stopped, Figures: figures(s),
 	}
 }

@@ -1,0 +1,64 @@
+package engine_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/engine"
+)
+
+// TestStats compares what Stats says with what there is, before and after the
+// log is opened again.
+func TestStats(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	o := engine.Options{GenerationEvents: 64}
+	log, err := engine.Create(dir, leat.Config{}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendBlocks(t, log, 200)
+	s := log.Stats()
+	if s.Events != 600 || s.Recorded != 600 || s.Groups != 200 {
+		t.Errorf("got %d events, %d recorded in %d groups, want 600, 600 and 200", s.Events, s.Recorded, s.Groups)
+	}
+	if s.Syncs.Count < s.Groups || s.Syncs.Sum < s.Syncs.Max || s.Syncs.Max <= 0 {
+		t.Errorf("got %+v of %d groups, want a sync for each", s.Syncs, s.Groups)
+	}
+	for i, n := range s.Syncs.Within[1:] {
+		if n < s.Syncs.Within[i] || n > s.Syncs.Count {
+			t.Errorf("got %d syncs of at most %v, %d of at most %v, and %d in all",
+				s.Syncs.Within[i], engine.LatencyBounds[i], n, engine.LatencyBounds[i+1], s.Syncs.Count)
+		}
+	}
+	if s.Store.WALWritten < s.Bytes {
+		t.Errorf("got %d bytes written ahead, want those of the blocks, %d, at least", s.Store.WALWritten, s.Bytes)
+	}
+	for range 2 {
+		if got := log.Stats().DiskBytes; !near(got, lengths(t, dir)) {
+			t.Errorf("got %d bytes on the disk, the files have %d", got, lengths(t, dir))
+		}
+		closeLog(t, log)
+		if log, err = engine.Open(dir, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeLog(t, log)
+	if got := log.Stats(); got.DiskBytes != 0 || got.Events != 600 {
+		t.Errorf("closed, the log has %d bytes and %d events, want 0 and 600", got.DiskBytes, got.Events)
+	}
+}
+
+// near allows for files that come and go.
+func near(a, b uint64) bool { return max(a, b)-min(a, b) <= max(a, b)/10 }
+
+func lengths(t *testing.T, dir string) (bytes uint64) {
+	t.Helper()
+	for _, name := range list(t, dir) {
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			bytes += uint64(info.Size())
+		}
+	}
+	return bytes
+}
