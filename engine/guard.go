@@ -63,6 +63,7 @@ func (f *fuse) refuse() error {
 // failures and would go on to remove files that are in use if it did not.
 type guardFS struct {
 	vfs.FS
+	dir string // of the log
 	*fuse
 	*traffic
 }
@@ -78,11 +79,17 @@ type traffic struct {
 
 func (g guardFS) Unwrap() vfs.FS { return g.FS }
 
-// guard guards a file that was opened for writing.
+// guard guards a file that was opened for writing. A write-ahead log that cannot
+// be made is a file to which nothing is written: Pebble would end the process.
 func (g guardFS) guard(name string, f vfs.File, err error) (vfs.File, error) {
+	isLog := strings.HasSuffix(name, ".log")
+	if err != nil && isLog {
+		g.blow(err)
+		f, err = vfs.NewMemFile(nil), nil
+	}
 	if err == nil {
-		file := guardFile{File: f, fuse: g.fuse, mute: strings.HasSuffix(name, ".blob")}
-		if strings.HasSuffix(name, ".log") {
+		file := guardFile{File: f, fuse: g.fuse, mute: isLog || strings.HasSuffix(name, ".blob")}
+		if isLog {
 			file.syncs = &g.syncs
 		}
 		return file, nil
@@ -98,7 +105,7 @@ func (g guardFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) 
 		return o.create(g.FS, name, c)
 	}
 	if err := g.refuse(); err != nil {
-		return nil, err
+		return g.guard(name, nil, err)
 	}
 	f, err := g.FS.Create(name, c)
 	return g.guard(name, f, err)
@@ -114,10 +121,20 @@ func (g guardFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs
 
 func (g guardFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := g.refuse(); err != nil {
-		return nil, err
+		return g.guard(newname, nil, err)
 	}
 	f, err := g.FS.ReuseForWrite(oldname, newname, c)
 	return g.guard(newname, f, err)
+}
+
+// OpenDir opens a directory. If it is the log's, syncs that fail are hidden from
+// Pebble, which panics at some of them.
+func (g guardFS) OpenDir(name string) (vfs.File, error) {
+	f, err := g.FS.OpenDir(name)
+	if err != nil || name != g.dir {
+		return f, err
+	}
+	return guardFile{File: f, fuse: g.fuse, mute: true}, nil
 }
 
 func (g guardFS) Link(oldname, newname string) error {
@@ -156,8 +173,9 @@ type guardFile struct {
 	*fuse
 
 	// mute hides errors, which blow the fuse, from the writer: Pebble 2.1.7
-	// panics when a blob file cannot be finished. The manifest, which is not
-	// muted, then never gets to name the file.
+	// panics when a blob file or a write-ahead log cannot be finished, or a
+	// directory not synced. The manifest, which is not muted, then never gets to
+	// name a blob file, and what a log was to hold is not acknowledged.
 	mute bool
 
 	syncs *latency // notes how long syncs take, unless it is nil
@@ -175,6 +193,7 @@ func (f guardFile) settle(err error) error {
 // Write waits while the disk is full: Pebble must not fail for want of space
 // where it cannot go back.
 func (f guardFile) Write(p []byte) (n int, err error) {
+	waited := false
 	for {
 		if err = f.refuse(); err != nil {
 			break
@@ -184,6 +203,10 @@ func (f guardFile) Write(p []byte) (n int, err error) {
 		n += m
 		if !vfs.IsNoSpaceError(err) {
 			break
+		}
+		if !waited {
+			waited = true
+			f.log.Warn("a write waits for space on the disk", "error", err)
 		}
 		time.Sleep(retryPause)
 	}

@@ -162,6 +162,7 @@ func (l *Log) Close() error {
 	if l.closed {
 		return nil
 	}
+	l.flush()
 	l.closed = true
 	close(l.closing)
 	if l.stuck.Load() {
@@ -175,6 +176,29 @@ func (l *Log) Close() error {
 		return fmt.Errorf("close log in %s: %w", l.dir, err)
 	}
 	return nil
+}
+
+// flush sorts into files what is in the write-ahead log alone, of which Pebble
+// does not notice all damage. It may be left out.
+func (l *Log) flush() {
+	if l.fuse.err() != nil || l.stuck.Load() {
+		return
+	}
+	if _, err := askRoom(l.o.FS, l.dir, l.o.ReserveBytes, memTables*memTableBytes); err != nil {
+		return
+	}
+	done, err := l.store.AsyncFlush()
+	if err != nil {
+		return
+	}
+	patience := time.NewTimer(closePatience)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-l.fuse.blown:
+	case <-patience.C:
+		l.fuse.blow(fmt.Errorf("the store did not sort its files within %v of closing the log", closePatience))
+	}
 }
 
 // closePatience is how long Close waits for a store that does not finish what

@@ -40,14 +40,14 @@ func openStore(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	po, t := pebbleOptions(o, f)
+	po, t := pebbleOptions(dir, o, f)
 	po.Lock = lock
 	po.ReadOnly = mode == readStore
 	po.ErrorIfNotExists = mode != createStore
 	db, err := pebble.Open(dir, po)
 	po.Cache.Unref()
-	if err == nil {
-		err = f.err()
+	if err == nil && f.err() != nil {
+		err = errors.Join(f.err(), db.Close())
 	}
 	if err != nil {
 		err = fmt.Errorf("open the store in %s: %w", dir, corruptOr(err))
@@ -95,11 +95,11 @@ const (
 // pebbleOptions are chosen for what the store holds: blocks that are written
 // once, in order, and read in order, and small index entries that are looked up
 // one by one.
-func pebbleOptions(o Options, f *fuse) (*pebble.Options, *traffic) {
+func pebbleOptions(dir string, o Options, f *fuse) (*pebble.Options, *traffic) {
 	t := new(traffic)
 	logger := storeLogger{o.Logger, f, t}
 	po := &pebble.Options{
-		FS:                 guardFS{o.FS, f, t},
+		FS:                 guardFS{o.FS, dir, f, t},
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             logger,
 		EventListener:      logger.listener(),
@@ -188,6 +188,8 @@ func owner(fsys vfs.FS, dir string) string {
 func exists(fsys vfs.FS, dir string) (bool, error) {
 	if _, err := fsys.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
+	} else if err != nil {
+		return false, err
 	}
 	desc, err := pebble.Peek(dir, fsys)
 	if err != nil {
