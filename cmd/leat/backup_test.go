@@ -24,8 +24,8 @@ func TestBackup(t *testing.T) {
 	if out := ok(t, "", "read", "order-1", "--log", "dir:"+first); !strings.Contains(out, "OrderPlaced") {
 		t.Errorf("read printed of the copy %q", out)
 	}
-	if out := ok(t, "", "log", "show", "dir:"+first); !strings.Contains(out, "epoch    2\n") {
-		t.Errorf("log show said of the copy, want epoch 2:\n%s", out)
+	if out := ok(t, "", "log", "show", "dir:"+first); !strings.Contains(out, "epoch    2\n") || !strings.Contains(out, "\ndisk     ") {
+		t.Errorf("log show said of the copy, want epoch 2 and what it takes on the disk:\n%s", out)
 	}
 	for _, c := range []struct {
 		args []string
