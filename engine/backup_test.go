@@ -368,6 +368,25 @@ func TestBackupEndsEarly(t *testing.T) {
 	}
 }
 
+// A backup does not take the space that a log keeps free.
+func TestBackupKeepsReserve(t *testing.T) {
+	mem := vfs.NewMem()
+	log := create(t, mem, engine.Options{ReserveBytes: 1 << 30})
+	mustAppend(t, log, event("a"))
+	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1<<30 - 1, TotalBytes: 100 << 30})
+	if err := log.Backup(t.Context(), "backup"); !errors.Is(err, leat.ErrFull) {
+		t.Errorf("got %v, want ErrFull", err)
+	}
+	if _, err := mem.Stat("backup"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is a copy: %v", err)
+	}
+	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 100 << 30})
+	if err := log.Backup(t.Context(), "backup"); err != nil {
+		t.Error(err)
+	}
+	mustCheck(t, mem, "backup")
+}
+
 func TestBackupRefused(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
