@@ -368,6 +368,45 @@ func TestBackupEndsEarly(t *testing.T) {
 	}
 }
 
+// TestBackupWhileTrimmed trims what is indexed while Pebble copies: the copy has
+// the IDs of what is gone from it.
+func TestBackupWhileTrimmed(t *testing.T) {
+	disk := newDisk()
+	o := engine.Options{FS: disk, GenerationEvents: 64}
+	log := create(t, disk, o)
+	first := event("first")
+	mustAppend(t, log, first)
+	var calls atomic.Int64
+	disk.watch(func(op errorfs.Op) error {
+		if strings.HasPrefix(op.Path, "backup.unfinished/log/OPTIONS") && op.Kind == errorfs.OpFileWrite && calls.Add(1) == 1 {
+			for n := 0; log.Stats().Generations == 0; n++ {
+				mustAppend(t, log, event(fmt.Sprint(n)))
+			}
+			if _, err := log.Trim(t.Context(), leat.ShardNumber(0), log.Stats().Recorded+1); err != nil {
+				t.Errorf("trim: %v", err)
+			}
+			mustAppend(t, log, event("last"))
+		}
+		return nil
+	})
+	if err := log.Backup(t.Context(), "backup"); err != nil {
+		t.Fatal(err)
+	}
+	disk.leave()
+	if calls.Load() == 0 {
+		t.Fatal("nothing was trimmed")
+	}
+	mustCheck(t, disk, "backup")
+	backup, err := engine.Open("backup", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, backup)
+	if r := mustAppend(t, backup, first); !r.Duplicate {
+		t.Errorf("the copy does not know the first event any more: got %+v", r)
+	}
+}
+
 // A backup does not take the space that a log keeps free.
 func TestBackupKeepsReserve(t *testing.T) {
 	mem := vfs.NewMem()
