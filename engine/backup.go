@@ -90,11 +90,13 @@ func (l *Log) backup(ctx context.Context, dir string) error {
 		err = moveDir(fsys, made, dir)
 	}
 	left := errors.Join(lock.Close(), fsys.RemoveAll(work))
-	if err == nil && left != nil {
-		l.o.Logger.Warn("what a backup does not need any more is still there", "dir", work, "error", left)
-		return nil
+	if err != nil {
+		return errors.Join(err, left)
 	}
-	return errors.Join(err, left)
+	if left != nil {
+		l.o.Logger.Warn("what a backup does not need any more is still there", "dir", work, "error", left)
+	}
+	return nil
 }
 
 // moveDir gives a directory another name, durably so. When that fails, there is

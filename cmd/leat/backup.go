@@ -31,7 +31,7 @@ little space at first; to outlive the disk, make it on another one or copy it th
 Opening the copy raises its epoch: readers that got further than it does are told so, and stop. Use the log or its copy,
 not both. A log that a server has open is backed up by the server, while it serves:
 
-	$ curl -X POST http://127.0.0.1:7071/v1/logs/orders/backups --json '{"directory": "monday"}'
+	$ curl http://127.0.0.1:7071/v1/logs/orders/backups --json '{"directory": "monday"}'
 `
 }
 
