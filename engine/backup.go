@@ -42,7 +42,9 @@ const (
 //
 // The copy is made in a directory beside the one given, of that name with
 // ".unfinished" after it, and renamed. What an interrupted Backup leaves there
-// is no log, and is removed by the next one to the same place.
+// is no log, and is removed by the next one to the same place. Before it is renamed
+// the copy is opened for reading, to see that it has what it should; that takes up
+// to 128 MiB of memory for a moment.
 //
 // The error is fs.ErrExist when something is in the directory, leat.ErrInvalid
 // when it lies in the log's own, leat.ErrFull when its disk is full or would
@@ -50,7 +52,7 @@ const (
 // failed. Then there is no copy, and the log goes on. Backups of one log wait for
 // each other.
 func (l *Log) Backup(ctx context.Context, dir string) error {
-	err := l.backup(ctx, dir)
+	err := l.backup(ctx, filepath.Clean(dir))
 	if vfs.IsNoSpaceError(err) {
 		err = fmt.Errorf("%w: %w", leat.ErrFull, err)
 	}

@@ -34,7 +34,7 @@ func TestBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := log.Backup(t.Context(), target); err != nil {
+	if err := log.Backup(t.Context(), target+string(filepath.Separator)); err != nil {
 		t.Fatal(err)
 	}
 	mustAppend(t, log, event("c"))
