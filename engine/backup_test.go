@@ -84,6 +84,31 @@ func TestBackup(t *testing.T) {
 	mustCheck(t, vfs.Default, target)
 }
 
+// A copy whose mark is damaged is not taken for one that was opened before.
+func TestDamagedBackup(t *testing.T) {
+	for _, mark := range []string{"", "one", "2", "-1"} {
+		disk := newDisk()
+		log := create(t, disk, engine.Options{})
+		mustAppend(t, log, event("a"))
+		if err := log.Backup(t.Context(), "backup"); err != nil {
+			t.Fatal(err)
+		}
+		f, err := disk.Create("backup/BACKUP", vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte(mark)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := engine.Open("backup", engine.Options{FS: disk}); !errors.Is(err, leat.ErrCorrupt) || !strings.Contains(err.Error(), "BACKUP") {
+			t.Errorf("with the mark %q: got %v, want ErrCorrupt that names the file", mark, err)
+		}
+	}
+}
+
 func list(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
