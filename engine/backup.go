@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,9 @@ const (
 //
 // The copy is made in a directory beside the one given, of that name with
 // ".unfinished" after it, and renamed. What an interrupted Backup leaves there
-// is no log, and is removed by the next one to the same place.
+// is no log, and is removed by the next one to the same place. Before it is renamed
+// the copy is opened for reading, to see that it has what it should; that takes up
+// to 128 MiB of memory for a moment.
 //
 // The error is fs.ErrExist when something is in the directory, leat.ErrInvalid
 // when it lies in the log's own, leat.ErrFull when its disk is full or would
@@ -49,7 +52,7 @@ const (
 // failed. Then there is no copy, and the log goes on. Backups of one log wait for
 // each other.
 func (l *Log) Backup(ctx context.Context, dir string) error {
-	err := l.backup(ctx, dir)
+	err := l.backup(ctx, filepath.Clean(dir))
 	if vfs.IsNoSpaceError(err) {
 		err = fmt.Errorf("%w: %w", leat.ErrFull, err)
 	}
@@ -89,11 +92,13 @@ func (l *Log) backup(ctx context.Context, dir string) error {
 		err = moveDir(fsys, made, dir)
 	}
 	left := errors.Join(lock.Close(), fsys.RemoveAll(work))
-	if err == nil && left != nil {
-		l.o.Logger.Warn("what a backup does not need any more is still there", "dir", work, "error", left)
-		return nil
+	if err != nil {
+		return errors.Join(err, left)
 	}
-	return errors.Join(err, left)
+	if left != nil {
+		l.o.Logger.Warn("what a backup does not need any more is still there", "dir", work, "error", left)
+	}
+	return nil
 }
 
 // moveDir gives a directory another name, durably so. When that fails, there is
@@ -111,7 +116,23 @@ func moveDir(fsys vfs.FS, from, to string) error {
 // copyTo makes a copy of the log that is complete but for its name.
 func (l *Log) copyTo(ctx context.Context, dir string) error {
 	acknowledged := l.view.Load()
-	if err := l.checkpoint(ctx, dir); err != nil {
+	// Pebble notes first which files there are, and copies the write-ahead log
+	// last. A sweep of blocks in between would be in the copy, and the tables with
+	// their IDs not; so there is none while there is an outlet.
+	l.sweeping.Lock()
+	l.store.outlet.Store(&outlet{dir: dir, reserve: l.o.ReserveBytes, ended: func() error {
+		if l.queue.isClosed() {
+			return l.errClosed()
+		}
+		return ctx.Err()
+	}})
+	l.sweeping.Unlock()
+	err := l.checkpoint(ctx, dir)
+	l.store.outlet.Store(nil)
+	if err := l.sweepBlocks(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, leat.ErrClosed) {
+		l.o.Logger.Warn("what is trimmed stays on the disk", "dir", l.dir, "error", err)
+	}
+	if err != nil {
 		return err
 	}
 	if err := l.markBackup(dir); err != nil {
@@ -123,7 +144,10 @@ func (l *Log) copyTo(ctx context.Context, dir string) error {
 	// Pebble has copied what it was about to sync as well. If that got lost, the
 	// log could go on with other events in its place, and readers of those would
 	// not be told by the copy.
-	return l.do(ctx, barrier{}, 0)
+	if err := l.do(ctx, barrier{}, 0); err != nil {
+		return cmp.Or(ctx.Err(), l.fuse.err(), err)
+	}
+	return nil
 }
 
 // checkpoint has Pebble make a copy of the store as a power cut at this moment
@@ -147,13 +171,6 @@ func (l *Log) checkpoint(ctx context.Context, dir string) (err error) {
 	if err := l.fuse.err(); err != nil {
 		return err
 	}
-	l.store.outlet.Store(&outlet{dir: dir, reserve: l.o.ReserveBytes, ended: func() error {
-		if l.queue.isClosed() {
-			return l.errClosed()
-		}
-		return ctx.Err()
-	}})
-	defer l.store.outlet.Store(nil)
 	return corruptOr(l.store.Checkpoint(dir))
 }
 

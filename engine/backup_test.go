@@ -34,7 +34,7 @@ func TestBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := log.Backup(t.Context(), target); err != nil {
+	if err := log.Backup(t.Context(), target+string(filepath.Separator)); err != nil {
 		t.Fatal(err)
 	}
 	mustAppend(t, log, event("c"))
@@ -82,6 +82,31 @@ func TestBackup(t *testing.T) {
 		closeLog(t, backup)
 	}
 	mustCheck(t, vfs.Default, target)
+}
+
+// A copy whose mark is damaged is not taken for one that was opened before.
+func TestDamagedBackup(t *testing.T) {
+	for _, mark := range []string{"", "one", "2", "-1"} {
+		disk := newDisk()
+		log := create(t, disk, engine.Options{})
+		mustAppend(t, log, event("a"))
+		if err := log.Backup(t.Context(), "backup"); err != nil {
+			t.Fatal(err)
+		}
+		f, err := disk.Create("backup/BACKUP", vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte(mark)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := engine.Open("backup", engine.Options{FS: disk}); !errors.Is(err, leat.ErrCorrupt) || !strings.Contains(err.Error(), "BACKUP") {
+			t.Errorf("with the mark %q: got %v, want ErrCorrupt that names the file", mark, err)
+		}
+	}
 }
 
 func list(t *testing.T, dir string) (names []string) {
@@ -366,6 +391,64 @@ func TestBackupEndsEarly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBackupWhileTrimmed trims what is indexed while Pebble copies: the copy has
+// the IDs of what is gone from it.
+func TestBackupWhileTrimmed(t *testing.T) {
+	disk := newDisk()
+	o := engine.Options{FS: disk, GenerationEvents: 64}
+	log := create(t, disk, o)
+	first := event("first")
+	mustAppend(t, log, first)
+	var calls atomic.Int64
+	disk.watch(func(op errorfs.Op) error {
+		if strings.HasPrefix(op.Path, "backup.unfinished/log/OPTIONS") && op.Kind == errorfs.OpFileWrite && calls.Add(1) == 1 {
+			for n := 0; log.Stats().Generations == 0; n++ {
+				mustAppend(t, log, event(fmt.Sprint(n)))
+			}
+			if _, err := log.Trim(t.Context(), leat.ShardNumber(0), log.Stats().Recorded+1); err != nil {
+				t.Errorf("trim: %v", err)
+			}
+			mustAppend(t, log, event("last"))
+		}
+		return nil
+	})
+	if err := log.Backup(t.Context(), "backup"); err != nil {
+		t.Fatal(err)
+	}
+	disk.leave()
+	if calls.Load() == 0 {
+		t.Fatal("nothing was trimmed")
+	}
+	mustCheck(t, disk, "backup")
+	backup, err := engine.Open("backup", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, backup)
+	if r := mustAppend(t, backup, first); !r.Duplicate {
+		t.Errorf("the copy does not know the first event any more: got %+v", r)
+	}
+}
+
+// A backup does not take the space that a log keeps free.
+func TestBackupKeepsReserve(t *testing.T) {
+	mem := vfs.NewMem()
+	log := create(t, mem, engine.Options{ReserveBytes: 1 << 30})
+	mustAppend(t, log, event("a"))
+	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1<<30 - 1, TotalBytes: 100 << 30})
+	if err := log.Backup(t.Context(), "backup"); !errors.Is(err, leat.ErrFull) {
+		t.Errorf("got %v, want ErrFull", err)
+	}
+	if _, err := mem.Stat("backup"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is a copy: %v", err)
+	}
+	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 100 << 30})
+	if err := log.Backup(t.Context(), "backup"); err != nil {
+		t.Error(err)
+	}
+	mustCheck(t, mem, "backup")
 }
 
 func TestBackupRefused(t *testing.T) {

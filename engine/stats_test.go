@@ -35,7 +35,7 @@ func TestStats(t *testing.T) {
 	if s.Store.WALWritten < s.Bytes {
 		t.Errorf("got %d bytes written ahead, want those of the blocks, %d, at least", s.Store.WALWritten, s.Bytes)
 	}
-	for range 2 {
+	for range 3 {
 		if got := log.Stats().DiskBytes; !near(got, lengths(t, dir)) {
 			t.Errorf("got %d bytes on the disk, the files have %d", got, lengths(t, dir))
 		}

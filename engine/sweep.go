@@ -53,6 +53,9 @@ func (l *Log) sweep(ctx context.Context) error {
 func (l *Log) sweepBlocks(ctx context.Context) error {
 	l.sweeping.Lock()
 	defer l.sweeping.Unlock()
+	if l.store.outlet.Load() != nil {
+		return nil // a backup is made, and sweeps afterwards
+	}
 	if err := l.read(ctx); err != nil {
 		return err
 	}

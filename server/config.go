@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"time"
@@ -80,6 +81,13 @@ type Log interface {
 	leat.Log
 	io.Closer
 	Stats() Stats
+}
+
+// A Backuper is a Log that can be copied while it is in use.
+type Backuper interface {
+	// Backup makes a copy in a directory that does not exist; fs.ErrExist when it
+	// does. When it fails there is no copy.
+	Backup(ctx context.Context, dir string) error
 }
 
 // Stats are a log's figures at one moment.

@@ -5,6 +5,7 @@
 //	DIR/lock          held while a server runs: one process owns the directory
 //	DIR/logs/NAME/    a log, made and opened by the server's [Engine]
 //	DIR/leases/NAME.json    up to where the tokens of its leases were given out
+//	DIR/backups/NAME/ a copy of a log, made while it was served
 //
 // It has doors, which are packages of their own and know nothing of each other:
 // package rpc is gRPC for programs, package http a JSON API for people and other

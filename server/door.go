@@ -56,6 +56,13 @@ func (d *door) Create(ctx context.Context, name string, c leat.Config) (leat.Inf
 	return log.Info(ctx)
 }
 
+// Backup makes a copy of a log in a directory among the server's backups:
+// fs.ErrExist when there is one of that name, leat.ErrInvalid when there can be
+// none, leat.ErrUnsupported when the log cannot be copied.
+func (d *door) Backup(ctx context.Context, name, directory string) error {
+	return d.server.logs.backup(ctx, name, directory)
+}
+
 // Leases returns the keeper of a log's leases.
 func (d *door) Leases(_ context.Context, name string) (leat.Leases, error) {
 	log, err := d.server.logs.get(name)

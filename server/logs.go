@@ -22,20 +22,25 @@ var logName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 
 // CheckName returns an [*leat.InvalidError] unless a log may have this name.
 func CheckName(name string) error {
+	return checkName("log", name)
+}
+
+func checkName(field, name string) error {
 	if logName.MatchString(name) {
 		return nil
 	}
 	if len(name) > 64 {
 		name = name[:64] + "…"
 	}
-	return &leat.InvalidError{Field: "log", Limit: `a name of 1 to 64 characters a-z, 0-9, "-" or "_"`, Got: fmt.Sprintf("%q", name)}
+	return &leat.InvalidError{Field: field, Limit: `a name of 1 to 64 characters a-z, 0-9, "-" or "_"`, Got: fmt.Sprintf("%q", name)}
 }
 
 // logs are the logs of a data directory. Safe for concurrent use.
 type logs struct {
-	dir    string // of the logs
-	leases string // directory of the leases' tokens
-	engine Engine
+	dir     string // of the logs
+	leases  string // directory of the leases' tokens
+	backups string // directory of copies
+	engine  Engine
 
 	making sync.Mutex // held by who makes a log
 
@@ -54,7 +59,7 @@ type openLog struct {
 // openLogs opens every log in a data directory.
 func openLogs(data string, engine Engine) (*logs, error) {
 	l := &logs{
-		dir: filepath.Join(data, "logs"), leases: filepath.Join(data, "leases"), engine: engine,
+		dir: filepath.Join(data, "logs"), leases: filepath.Join(data, "leases"), backups: filepath.Join(data, "backups"), engine: engine,
 		open: make(map[string]*openLog), broken: make(map[string]error),
 	}
 	for _, dir := range []string{l.dir, l.leases} {
@@ -157,6 +162,31 @@ func (l *logs) create(ctx context.Context, name string, c leat.Config) (*openLog
 	}
 	l.open[name] = log
 	return log, nil
+}
+
+// backup makes a copy of a log, in a directory of that name among the backups.
+// The error is fs.ErrExist when there is one, leat.ErrUnsupported when the log
+// cannot be copied.
+func (l *logs) backup(ctx context.Context, name, directory string) error {
+	log, err := l.get(name)
+	if err != nil {
+		return err
+	}
+	if err := checkName("directory", directory); err != nil {
+		return err
+	}
+	b, ok := log.Log.(Backuper)
+	if !ok {
+		return fmt.Errorf("back up log %q: %w", name, leat.ErrUnsupported)
+	}
+	if err := makeDir(l.backups); err != nil {
+		return err
+	}
+	err = b.Backup(ctx, filepath.Join(l.backups, directory))
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("back up log %q: there is a backup %q already: %w", name, directory, fs.ErrExist)
+	}
+	return err
 }
 
 // all returns the open logs by name.

@@ -531,3 +531,57 @@ func TestClose(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A backup is made while the server serves, and served itself once it takes the
+// log's place.
+func TestBackup(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, dir)
+	post := func(path, body string) (int, string) {
+		t.Helper()
+		resp, err := http.Post(fmt.Sprintf("http://%s%s", s.HTTP(), path), "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(text)
+	}
+	if status, body := post("/v1/logs", `{"name":"orders"}`); status != http.StatusCreated {
+		t.Fatalf("create a log: status %d: %s", status, body)
+	}
+	if _, err := s.dial(t, "orders").Append(t.Context(), event("order-1")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		path, body string
+		status     int
+		says       string
+	}{
+		{"/v1/logs/orders/backups", `{"directory":"monday"}`, http.StatusCreated, `{"path":"backups/monday"}`},
+		{"/v1/logs/orders/backups", `{"directory":"monday"}`, http.StatusConflict, `"code":"exists"`},
+		{"/v1/logs/orders/backups", `{"directory":"../logs/other"}`, http.StatusBadRequest, `"field":"directory"`},
+		{"/v1/logs/orders/backups", `{"directory":""}`, http.StatusBadRequest, `"field":"directory"`},
+		{"/v1/logs/none/backups", `{"directory":"tuesday"}`, http.StatusNotFound, `"code":"not_found"`},
+	} {
+		if status, body := post(c.path, c.body); status != c.status || !strings.Contains(body, c.says) {
+			t.Errorf("POST %s %s: status %d, %s; want status %d, %s", c.path, c.body, status, body, c.status, c.says)
+		}
+	}
+	if _, err := s.dial(t, "orders").Append(t.Context(), event("order-2")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "backups", "monday"), filepath.Join(dir, "logs", "restored")); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, dir)
+	if status, body := s.get(t, "/v1/logs/restored"); status != 200 || !strings.Contains(body, `"epoch":2`) || !strings.Contains(body, `"head":1`) {
+		t.Errorf("the backup in the place of a log: status %d, %s, want epoch 2 and head 1", status, body)
+	}
+}

@@ -134,11 +134,15 @@ func (cmd logShowCmd) Run(ctx context.Context, c console) error {
 		if cmd.JSON {
 			return json.NewEncoder(c.out).Encode(eventjson.FromLog("", info, shards))
 		}
-		return printLog(c.out, info, shards)
+		var disk uint64 // a server has it in its metrics
+		if l, ok := log.(*engine.Log); ok {
+			disk = l.Stats().DiskBytes
+		}
+		return printLog(c.out, info, shards, disk)
 	})
 }
 
-func printLog(w io.Writer, info leat.Info, shards []leat.Shard) error {
+func printLog(w io.Writer, info leat.Info, shards []leat.Shard, disk uint64) error {
 	var events uint64
 	checkpoint := leat.Checkpoint{Log: info.ID, Epoch: info.Epoch}
 	for _, s := range shards {
@@ -151,6 +155,9 @@ func printLog(w io.Writer, info leat.Info, shards []leat.Shard) error {
 	fmt.Fprintf(t, "created\t%s\n", info.Created.Format(time.RFC3339Nano))
 	fmt.Fprintf(t, "events\t%d\n", events)
 	fmt.Fprintf(t, "head\t%s\n", checkpoint)
+	if disk > 0 {
+		fmt.Fprintf(t, "disk\t%.1f MB\n", float64(disk)/1e6)
+	}
 	if info.Single {
 		fmt.Fprintf(t, "single\tone shard for good\n")
 	}

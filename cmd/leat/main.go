@@ -30,6 +30,7 @@ type cli struct {
 	Read   readCmd   `cmd:"" help:"Print one stream, or all events, and end."`
 	Follow followCmd `cmd:"" help:"Print events, and those to come."`
 	Bench  benchCmd  `cmd:"" help:"Measure a log, and how close it comes to what the machine can do."`
+	Backup backupCmd `cmd:"" help:"Copy a log, so that it can be used again when this one is lost."`
 	Doctor doctorCmd `cmd:"" help:"Check everything that a log's directory holds."`
 	Serve  serveCmd  `cmd:"" help:"Serve the logs in a directory to other processes."`
 }

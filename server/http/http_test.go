@@ -72,6 +72,13 @@ func (m *memory) Create(ctx context.Context, name string, c leat.Config) (leat.I
 	return l.Info(ctx)
 }
 
+func (m *memory) Backup(ctx context.Context, name, _ string) error {
+	if _, err := m.Log(ctx, name); err != nil {
+		return err
+	}
+	return leat.ErrUnsupported
+}
+
 // A fixture is a door on a real socket, with one log, "orders", in memory.
 type fixture struct {
 	*memory

@@ -31,6 +31,7 @@ func routes(c Config) http.Handler {
 	a.registerRead()
 	a.registerFollow()
 	a.registerShards()
+	a.registerBackups()
 	a.registerLeases()
 	a.registerHealth()
 	spec := specification(a.huma)

@@ -25,6 +25,11 @@ type Logs interface {
 	// Create makes a log: fs.ErrExist when there is one of that name,
 	// leat.ErrInvalid when there can be none.
 	Create(ctx context.Context, name string, c leat.Config) (leat.Info, error)
+
+	// Backup makes a copy of a log in a directory of that name among the server's
+	// backups: fs.ErrExist when there is one, leat.ErrInvalid when there can be
+	// none of that name, leat.ErrUnsupported when the log cannot be copied.
+	Backup(ctx context.Context, name, directory string) error
 }
 
 // Config says what a door serves. Logs, NotReady, Draining and Metrics are
