@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"io"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -17,8 +18,8 @@ type disk struct {
 	mem    *vfs.MemFS
 	before atomic.Pointer[func(errorfs.Op) error]
 
-	// linking is held for reading in Link, in which MemFS locks twice what
-	// CrashClone locks, and would wait for itself.
+	// linking is held for reading in Link and Lock, in which MemFS locks twice
+	// what CrashClone locks, and would wait for itself.
 	linking sync.RWMutex
 }
 
@@ -60,6 +61,16 @@ func (d *disk) Link(oldname, newname string) error {
 	d.linking.RLock()
 	defer d.linking.RUnlock()
 	return d.mem.Link(oldname, newname)
+}
+
+// Lock implements vfs.FS.
+func (d *disk) Lock(name string) (io.Closer, error) {
+	if err := d.call(errorfs.Op{Kind: errorfs.OpLock, Path: name}); err != nil {
+		return nil, err
+	}
+	d.linking.RLock()
+	defer d.linking.RUnlock()
+	return d.mem.Lock(name)
 }
 
 // ReuseForWrite implements vfs.FS. That of errorfs lets the file's calls pass
