@@ -222,7 +222,7 @@ func TestPowerCutDuringBackup(t *testing.T) {
 		if changes(op) {
 			mu.Lock()
 			defer mu.Unlock()
-				// Pebble makes the names of a manifest and of what points at it last
+			// Pebble makes the names of a manifest and of what points at it last
 			// together, so a part of them is no state that it opens.
 			ruins = append(ruins, disk.cut([]int{0, 100}[len(ruins)%2], rng))
 		}
