@@ -32,29 +32,36 @@ func (c *column[T]) add() (uint32, *T) {
 
 func (c *column[T]) at(i uint32) *T { return &(*c.chunks.Load())[i/columnChunk][i%columnChunk] }
 
-// A strings keeps short texts of up to arenaChunk bytes.
+// An arena keeps short texts of up to arenaChunk bytes.
 type arena struct {
 	chunks atomic.Pointer[[][]byte]
-	free   []byte // of the last chunk; known to the writer only
+
+	// Known to the writer only.
+	n    int    // chunks
+	free []byte // of the last chunk
 }
 
 const arenaChunk = 64 << 10
 
 // add copies a text and returns its place.
 func (a *arena) add(s string) uint32 {
+	if len(a.free) < len(s) {
+		a.grow()
+	}
+	place := a.n*arenaChunk - len(a.free)
+	a.free = a.free[copy(a.free, s):]
+	return uint32(place)
+}
+
+func (a *arena) grow() {
 	var chunks [][]byte
 	if old := a.chunks.Load(); old != nil {
 		chunks = *old
 	}
-	if len(a.free) < len(s) {
-		chunk := make([]byte, arenaChunk)
-		chunks = append(chunks, chunk)
-		a.chunks.Store(&chunks)
-		a.free = chunk
-	}
-	place := len(chunks)*arenaChunk - len(a.free)
-	a.free = a.free[copy(a.free, s):]
-	return uint32(place)
+	a.free = make([]byte, arenaChunk)
+	chunks = append(chunks, a.free)
+	a.chunks.Store(&chunks)
+	a.n++
 }
 
 // at returns a text of n bytes, which never change.
@@ -63,13 +70,8 @@ func (a *arena) at(place uint32, n uint16) string {
 	return text(chunk[place%arenaChunk:][:n])
 }
 
-// size returns the bytes taken, roughly.
-func (a *arena) size() int {
-	if chunks := a.chunks.Load(); chunks != nil {
-		return len(*chunks) * arenaChunk
-	}
-	return 0
-}
+// size returns the bytes taken, roughly. Only the writer may ask.
+func (a *arena) size() int { return a.n * arenaChunk }
 
 // A table finds indexes by hash: open addressing with linear probing. A slot is
 // the hash above the index plus one, zero while it is free.
