@@ -327,7 +327,7 @@ func TestFailingBackup(t *testing.T) {
 			if err != nil && !errors.Is(err, cause) {
 				t.Fatalf("call %d failed, and Backup returned another error: %v", n, err)
 			}
-			if err != nil && cause == syscall.ENOSPC && !errors.Is(err, leat.ErrFull) {
+			if err != nil && errors.Is(cause, syscall.ENOSPC) && !errors.Is(err, leat.ErrFull) {
 				t.Fatalf("call %d found the disk full: got %v, want ErrFull", n, err)
 			}
 			if stopped := log.Stats().Stopped; stopped != nil {

@@ -141,7 +141,8 @@ func (g *generator) appended(n int) {
 // come in order, as those of customers or baskets do not.
 func (g *generator) streamName(number uint64) string {
 	const bits, odd = 40, 0x9e3779b97f4a7c15 // any odd factor makes it one to one
-	text := append(g.text[:0], "order-"...)
+	text := g.text[:0]
+	text = append(text, "order-"...)
 	text = append(text, g.supply.run...)
 	text = base32(text, number*odd&(1<<bits-1), streamBytes-len(text))
 	g.text = text

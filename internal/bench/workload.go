@@ -31,9 +31,9 @@ func (w *Workload) Lanes() int { return w.Producers * w.Pipeline }
 type Streams int64
 
 const (
-	// NewStreams: each Append begins a stream.
+	// NewStreams says that each Append begins a stream.
 	NewStreams Streams = 0
-	// OneStream: one for each Append in flight, so one a producer that has one
+	// OneStream is one for each Append in flight, so one a producer that has one
 	// in flight.
 	OneStream Streams = -1
 )
