@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/leathq/leat"
 )
@@ -235,7 +234,7 @@ func (s *store) endEpoch(info *leat.Info, shards []*tail, o Options) error {
 		if err := saveInfo(b, *info); err != nil {
 			return err
 		}
-		if err := s.Apply(b, pebble.Sync); err != nil {
+		if err := s.applySync(b); err != nil {
 			return err
 		}
 	}
@@ -295,7 +294,13 @@ type outlet struct {
 }
 
 // holds reports whether a file is the copy's.
-func (o *outlet) holds(name string) bool { return o != nil && strings.HasPrefix(name, o.dir) }
+func (o *outlet) holds(name string) bool {
+	rest, ok := "", false
+	if o != nil {
+		rest, ok = strings.CutPrefix(name, o.dir)
+	}
+	return ok && (rest == "" || rest[0] == '/' || rest[0] == filepath.Separator)
+}
 
 func (o *outlet) create(fsys vfs.FS, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := o.ended(); err != nil {

@@ -82,6 +82,9 @@ func (c *checker) run(ctx context.Context) (err error) {
 	if c.covered, err = c.store.readCovered(len(c.tails)); err != nil {
 		return err
 	}
+	if err := c.late.recover(c.store, c.covered); err != nil {
+		c.problem("ID index", "%v", err)
+	}
 	for _, t := range c.tails {
 		if err := c.store.findEnd(t); err != nil {
 			c.problem(string(t.ID)+", last block", "%v", err)

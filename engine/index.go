@@ -108,19 +108,53 @@ func (x *index) ask(t *target, events []entry) error {
 		}
 		t.stored = v
 	}
+	var late []*entry // that the store has to be asked about
 	for i := range events {
 		e := &events[i]
 		if m.isNew(&e.eventID) {
 			continue
 		}
-		if _, ok := m.find(t, &e.eventID); ok {
-			continue
+		if _, ok := m.find(t, &e.eventID); !ok {
+			late = append(late, e)
 		}
+	}
+	if len(late) >= manyIDs {
+		return x.askMany(t.stream, late)
+	}
+	for _, e := range late {
 		k, ok, err := x.storedID(t.stream, &e.eventID)
 		if err != nil {
 			return err
 		}
 		e.before, e.stored = k, ok
+	}
+	return nil
+}
+
+// manyIDs is how many look-ups pay for an iterator. It asks the filter of each
+// file without opening the file again.
+const manyIDs = 8
+
+func (x *index) askMany(stream string, events []*entry) error {
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{idPrefix}, UpperBound: []byte{uuidPrefix + 1}})
+	if err != nil {
+		return corruptOr(err)
+	}
+	defer it.Close()
+	var key []byte
+	for _, e := range events {
+		key = appendIDKey(key[:0], stream, &e.eventID)
+		e.stored = it.SeekPrefixGE(key) // a prefix is a whole key here
+		value, err := []byte(nil), it.Error()
+		if e.stored {
+			value, err = it.ValueAndErr()
+		}
+		if e.stored && err == nil {
+			e.before, err = parseKnown(value)
+		}
+		if err != nil {
+			return fmt.Errorf("event ID %q of stream %q: %w", &e.eventID, stream, corruptOr(err))
+		}
 	}
 	return nil
 }
@@ -284,7 +318,10 @@ func (m *memory) remember(g *generation, newest []uint32) {
 	id := func(r ref) string { return r.g.idText(r.e) }
 	slices.SortFunc(all, func(a, b ref) int { return strings.Compare(id(b), id(a)) })
 	if len(all) > recentIDs {
-		copy(m.floor[:], id(all[recentIDs]))
+		// It never sinks: what was forgotten before may lie above these.
+		if greatest := id(all[recentIDs]); greatest > text(m.floor[:]) {
+			copy(m.floor[:], greatest)
+		}
 		all = all[:recentIDs]
 	}
 	recent := new(generation)

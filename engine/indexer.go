@@ -10,6 +10,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -53,7 +54,7 @@ func (l *Log) indexAll(ix *indexer, generations <-chan *sealed) {
 		if l.fuse.err() != nil {
 			continue
 		}
-		if err := ix.add(s, l.view.Load().oldest); err != nil {
+		if err := l.addPatiently(ix, s); err != nil {
 			l.fuse.blow(fmt.Errorf("write the index: %w", err))
 			continue
 		}
@@ -61,6 +62,18 @@ func (l *Log) indexAll(ix *indexer, generations <-chan *sealed) {
 		if err := l.sweepBlocks(context.Background()); err != nil {
 			l.o.Logger.Warn("what is trimmed stays on the disk", "dir", l.dir, "error", err)
 		}
+	}
+}
+
+// addPatiently adds a generation, and tries again while there is no space.
+func (l *Log) addPatiently(ix *indexer, s *sealed) error {
+	for {
+		err := ix.add(s, l.view.Load().oldest)
+		if !vfs.IsNoSpaceError(err) || l.fuse.err() != nil {
+			return err
+		}
+		l.o.Logger.Warn("the index waits for space on the disk", "error", err)
+		time.Sleep(retryPause)
 	}
 }
 

@@ -34,7 +34,7 @@ type storedShard struct {
 	Parents []leat.ShardID `json:"parents,omitempty"`
 	Closed  bool           `json:"closed,omitempty"`
 	Oldest  uint64         `json:"oldest"`
-	Head    uint64         `json:"floorhead,omitempty"` // at the last trim
+	Head    uint64         `json:"floorhead,omitempty"` // when this was written
 	At      int64          `json:"floorat,omitempty"`   // of the event at Head
 }
 
@@ -55,7 +55,7 @@ func (s *store) initialise(info leat.Info, shards []leat.Shard) error {
 		}
 	}
 	set(b, formatKey, []byte(formatVersion))
-	return s.Apply(b, pebble.Sync)
+	return s.applySync(b)
 }
 
 // saveInfo writes what identifies a log.

@@ -24,8 +24,8 @@ type Options struct {
 
 	// GenerationEvents is of how many events the index is kept in memory before
 	// it is sorted into files; 262,144 when 0. An event takes about 180 bytes
-	// there, and up to three generations are in memory. After a crash, Open
-	// reads that many events again.
+	// there, and up to four generations are in memory. After a crash, Open reads
+	// their events again.
 	GenerationEvents int
 
 	// ReserveBytes is the free space below which Append returns leat.ErrFull.

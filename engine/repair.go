@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/leathq/leat"
 )
 
 // Repair rebuilds the index of a log from its blocks. What the blocks do not
@@ -101,10 +102,7 @@ func (r *repair) removeIndex(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.store.Apply(b, pebble.Sync); err != nil {
-		return err
-	}
-	if err := r.removeHeads(ctx); err != nil {
+	if err := r.store.applySync(b); err != nil {
 		return err
 	}
 	for _, prefix := range []byte{idPrefix, uuidPrefix} {
@@ -112,10 +110,11 @@ func (r *repair) removeIndex(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return r.removeHeads(ctx)
 }
 
-// removeHeads removes heads that say nothing.
+// removeHeads removes heads that say nothing, once the IDs have mended what they
+// can.
 func (r *repair) removeHeads(ctx context.Context) error {
 	return r.edit(ctx, headPrefix, func(b *pebble.Batch, key, value []byte) error {
 		if _, err := parseHead(value); err == nil {
@@ -137,6 +136,9 @@ func (r *repair) removeIDs(ctx context.Context, prefix byte) error {
 		}
 		t := newTarget(stream)
 		version, err := r.index.storedVersion(&t)
+		if errors.Is(err, leat.ErrCorrupt) {
+			version, err = 0, nil
+		}
 		if err == nil && version < k.version {
 			set(b, appendHeadKey(nil, stream), binary.AppendUvarint(nil, k.version))
 			err = r.store.Apply(b, pebble.NoSync)
@@ -177,7 +179,7 @@ func (r *repair) edit(ctx context.Context, prefix byte, do func(b *pebble.Batch,
 	if err := it.Error(); err != nil {
 		return corruptOr(err)
 	}
-	return r.store.Apply(b, pebble.Sync)
+	return r.store.applySync(b)
 }
 
 // rebuild indexes all blocks.

@@ -72,7 +72,7 @@ func (l *Log) Stats() Stats {
 		s.Events += shard.Head + 1 - shard.Oldest
 		s.Unindexed += shard.Head
 		if i < len(covered) {
-			s.Unindexed -= min(shard.Head, covered[i])
+			s.Unindexed -= min(shard.Head, max(covered[i], shard.Oldest-1))
 		}
 	}
 	l.reading.RLock()

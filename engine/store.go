@@ -20,6 +20,7 @@ import (
 // A store is the Pebble store of a directory, locked for this process.
 type store struct {
 	*pebble.DB
+	fuse    *fuse
 	dir     string
 	fs      vfs.FS
 	options *pebble.Options
@@ -53,7 +54,7 @@ func openStore(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
 		err = fmt.Errorf("open the store in %s: %w", dir, corruptOr(err))
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &store{DB: db, dir: dir, fs: o.FS, options: po, lock: lock, traffic: t}, nil
+	return &store{DB: db, fuse: f, dir: dir, fs: o.FS, options: po, lock: lock, traffic: t}, nil
 }
 
 // openExisting opens the store of a log that exists.
@@ -76,6 +77,11 @@ const (
 	createStore           // makes the store when there is none
 )
 
+// applySync writes a batch durably.
+func (s *store) applySync(b *pebble.Batch) error {
+	return errors.Join(s.Apply(b, pebble.Sync), s.fuse.err()) // Pebble is not told of all errors: see guardFile
+}
+
 // close closes the store and lets others open the directory.
 func (s *store) close() error {
 	err := s.DB.Close()
@@ -85,8 +91,8 @@ func (s *store) close() error {
 	return errors.Join(err, s.lock.Close())
 }
 
-// Events and index entries are in memory, in tables of this size, until they
-// are sorted into files.
+// Blocks are in memory, in tables of this size, until they are written into
+// files.
 const (
 	memTables     = 4
 	memTableBytes = 32 << 20

@@ -75,6 +75,9 @@ func (c *streamCursor) fill(ctx context.Context) error {
 		attempt := *c
 		err := attempt.try(ctx)
 		if errors.Is(err, errMovedOn) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			continue
 		}
 		*c = attempt
@@ -287,6 +290,7 @@ func (p *piece) backward(ctx context.Context) error {
 		n := len(p.events)
 		from := max(r.firstVersion(), p.after+1)
 		if err := p.readRun(ctx, r, from, min(r.version, p.through)); err != nil {
+			p.events = p.events[:n]
 			return err
 		}
 		slices.Reverse(p.events[n:])
@@ -332,7 +336,10 @@ func (p *piece) open(r run, seq uint64) error {
 	if p.block != nil && p.block.shard == r.shard && p.block.holds(seq) && p.block.holds(r.seq) {
 		return nil
 	}
-	if int(r.shard) >= len(p.view.shards) {
+	if !p.view.durable(r.shard, r.seq) {
+		if p.log.view.Load().durable(r.shard, r.seq) {
+			return errMovedOn // and on its way from memory to the store
+		}
 		return missing(r.shard, seq)
 	}
 	b, err := p.log.blockOf(r)

@@ -35,7 +35,7 @@ func (s *store) upgrade() error {
 		set(b, coverKey(t.number), binary.LittleEndian.AppendUint64(nil, t.Head))
 	}
 	set(b, formatKey, []byte(formatVersion))
-	return s.Apply(b, pebble.Sync)
+	return s.applySync(b)
 }
 
 // upgradeBytes is how much upgradeIDs writes at a time.
