@@ -67,6 +67,7 @@ func directory(url string) (string, error) {
 type logCmd struct {
 	Create logCreateCmd `cmd:"" help:"Make a new, empty log."`
 	Show   logShowCmd   `cmd:"" help:"Show what a log is and holds."`
+	Trim   logTrimCmd   `cmd:"" help:"Forget the oldest events of a shard."`
 }
 
 type logCreateCmd struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"github.com/leathq/leat"
 	"os"
 	"path/filepath"
 	"strings"
@@ -204,12 +205,29 @@ func TestFollow(t *testing.T) {
 
 func TestHelpTeaches(t *testing.T) {
 	for _, args := range [][]string{
-		{"--help"}, {"append", "--help"}, {"read", "--help"}, {"follow", "--help"}, {"log", "create", "--help"}, {"doctor", "--help"}, {"backup", "--help"},
+		{"--help"}, {"append", "--help"}, {"read", "--help"}, {"follow", "--help"}, {"log", "create", "--help"}, {"doctor", "--help"}, {"backup", "--help"}, {"log", "trim", "--help"},
 	} {
 		code, out, _ := leatCmd(t, "", args...)
 		if code != 0 || !strings.Contains(out, "$ leat ") {
 			t.Errorf("leat %s: exit %d, no example in\n%s", strings.Join(args, " "), code, out)
 		}
+	}
+}
+
+func TestTrim(t *testing.T) {
+	newLog(t)
+	for i := range 10 {
+		ok(t, "", "append", fmt.Sprintf("order-%d", i%2), "Counted", "{}")
+	}
+	shard := string(leat.ShardNumber(0))
+	if out := ok(t, "", "log", "trim", "--shard", shard, "--below", "7"); out != shard+" is kept from sequence 7 on\n" {
+		t.Errorf("trim said %q", out)
+	}
+	if code, _, errOut := leatCmd(t, "", "read", "order-0"); code != exitFailed || !strings.Contains(errOut, "trimmed") {
+		t.Errorf("reading what is trimmed: exit %d, %q", code, errOut)
+	}
+	if code, _, errOut := leatCmd(t, "", "log", "trim", "--shard", shard, "--below", "99"); code != exitFailed || !strings.Contains(errOut, "at most 12") {
+		t.Errorf("trimming more than there is: exit %d, %q", code, errOut)
 	}
 }
 
