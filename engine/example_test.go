@@ -41,3 +41,36 @@ func ExampleLog_Backup() {
 	check(restored.Close())
 	// Output: epoch 2 knows the order: true
 }
+
+// A scan shows the events of a shard one after the other, in memory that the
+// next one uses again.
+func ExampleLog_ScanShard() {
+	dir, err := os.MkdirTemp("", "leat")
+	check := func(err error) {
+		if err != nil {
+			panic(err)
+		}
+	}
+	check(err)
+	defer os.RemoveAll(dir)
+	ctx := context.Background()
+
+	log, err := engine.Create(dir, leat.Config{}, engine.Options{})
+	check(err)
+	for _, typ := range []string{"Placed", "Paid", "Shipped"} {
+		_, err = log.Append(ctx, []leat.Event{{Stream: "order-1", Type: typ, Source: "shop"}})
+		check(err)
+	}
+	batch, err := log.ScanShard(ctx, leat.ShardNumber(0), 0, leat.ReadOptions{}, func(e *leat.Recorded) error {
+		fmt.Println(e.Version, e.Type)
+		return nil
+	})
+	check(err)
+	fmt.Println("up to", batch.Next, "of", batch.Head)
+	check(log.Close())
+	// Output:
+	// 1 Placed
+	// 2 Paid
+	// 3 Shipped
+	// up to 3 of 3
+}
