@@ -50,8 +50,8 @@ type layer struct {
 	greatest [16]byte
 }
 
-// open bounds a generation that grows.
-func open(g *generation) layer {
+// unbounded is for a generation that grows.
+func unbounded(g *generation) layer {
 	l := layer{generation: g}
 	for i := range l.greatest {
 		l.greatest[i] = 0xff
@@ -66,7 +66,7 @@ const recentIDs = 16 << 10
 
 func newIndex(db pebble.Reader, size int, filterBytes int64) *index {
 	x := &index{db: db, size: size, names: newNameFilter(filterBytes)}
-	x.memory.Store(&memory{generations: []layer{open(new(generation))}, dropped: 1, recent: layer{generation: new(generation)}})
+	x.memory.Store(&memory{generations: []layer{unbounded(new(generation))}, dropped: 1, recent: layer{generation: new(generation)}})
 	return x
 }
 
@@ -284,7 +284,7 @@ func (x *index) seal() *generation {
 	full := m.growing()
 	m.generations = slices.Clone(m.generations)
 	m.generations[len(m.generations)-1] = layer{full, full.greatest}
-	m.generations = append(m.generations, open(new(generation)))
+	m.generations = append(m.generations, unbounded(new(generation)))
 	x.memory.Store(&m)
 	return full
 }

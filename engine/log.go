@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,9 +12,8 @@ import (
 )
 
 // Log is a log in a directory. It is a [leat.Log], [leat.Trimmer],
-// [leat.Splitter], [leat.Importer],
-// [leat.Scanner] and [leat.Limiter], safe for concurrent use.
-// Make one with Create or Open, and Close it.
+// [leat.Splitter], [leat.Importer], [leat.Scanner] and [leat.Limiter], safe for
+// concurrent use. Make one with Create or Open, and Close it.
 type Log struct {
 	dir   string
 	info  leat.Info
@@ -206,7 +204,7 @@ func (l *Log) flush() {
 // longer happen. What it acknowledged is safe in its write-ahead log.
 const closePatience = 10 * time.Second
 
-// finish waits until the committer and the syncer are done.
+// finish waits until the workers are done.
 func (l *Log) finish() {
 	done := make(chan struct{})
 	go func() {
@@ -261,5 +259,3 @@ func (l *Log) Shards(ctx context.Context) ([]leat.Shard, error) {
 	}
 	return shards, nil
 }
-
-var errExists = fmt.Errorf("there is a log already: %w", fs.ErrExist)

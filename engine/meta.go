@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"time"
@@ -71,6 +72,8 @@ func saveInfo(b *pebble.Batch, info leat.Info) error {
 	set(b, infoKey, text)
 	return nil
 }
+
+var errExists = fmt.Errorf("there is a log already: %w", fs.ErrExist)
 
 func (s *store) mustBeEmpty() error {
 	_, closer, err := s.Get(formatKey)

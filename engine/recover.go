@@ -23,7 +23,8 @@ func (ix *indexer) recover(shards []*tail) error {
 	}
 	for _, t := range shards {
 		if covered[t.number] > t.Head {
-			return fmt.Errorf("%w: the index of %s goes up to %d, its events up to %d", leat.ErrCorrupt, t.ID, covered[t.number], t.Head)
+			return fmt.Errorf("%w: the index of %s goes up to %d, its events up to %d: the last ones are lost, so go back to a backup",
+				leat.ErrCorrupt, t.ID, covered[t.number], t.Head)
 		}
 	}
 	ix.covered = slices.Clone(covered)
@@ -46,7 +47,7 @@ func (ix *indexer) recover(shards []*tail) error {
 			return ix.add(&sealed{generation: ix.index.seal(), heads: slices.Clone(covered)}, oldest)
 		})
 		if err != nil {
-			return fmt.Errorf("index the events of %s above %d: %w", t.ID, covered[t.number], err)
+			return fmt.Errorf("index the events of %s above %d (if they are damaged, go back to a backup): %w", t.ID, covered[t.number], err)
 		}
 	}
 	return nil
