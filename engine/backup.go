@@ -1,10 +1,10 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strconv"
@@ -114,19 +114,22 @@ func moveDir(fsys vfs.FS, from, to string) error {
 
 // copyTo makes a copy of the log that is complete but for its name.
 func (l *Log) copyTo(ctx context.Context, dir string) error {
-	acknowledged := l.view.Load()
-	// Pebble notes first which files there are, and copies the write-ahead log
-	// last. A sweep of blocks in between would be in the copy, and the tables with
-	// their IDs not; so there is none while there is an outlet.
+	// Of what the index covers in the copy, the copy has the blocks: they are
+	// copied after it, and none is removed while there is an outlet.
 	l.sweeping.Lock()
-	l.store.outlet.Store(&outlet{dir: dir, reserve: l.o.ReserveBytes, ended: func() error {
+	o := &outlet{dir: dir, reserve: l.o.ReserveBytes, ended: func() error {
 		if l.queue.isClosed() {
 			return l.errClosed()
 		}
 		return ctx.Err()
-	}})
+	}}
+	l.store.outlet.Store(o)
 	l.sweeping.Unlock()
 	err := l.checkpoint(ctx, dir)
+	copied := l.view.Load()
+	if err == nil {
+		err = l.copyBlocks(o, copied.end)
+	}
 	l.store.outlet.Store(nil)
 	if err := l.sweepBlocks(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, leat.ErrClosed) {
 		l.o.Logger.Warn("what is trimmed stays on the disk", "dir", l.dir, "error", err)
@@ -137,16 +140,32 @@ func (l *Log) copyTo(ctx context.Context, dir string) error {
 	if err := l.markBackup(dir); err != nil {
 		return err
 	}
-	if err := l.tryBackup(dir, acknowledged); err != nil {
+	return l.tryBackup(dir, copied)
+}
+
+// copyBlocks copies the files of blocks up to an end, up to which all is durable.
+func (l *Log) copyBlocks(o *outlet, end blockEnd) error {
+	fsys := l.o.FS
+	dir := fsys.PathJoin(o.dir, blocksDir)
+	if err := fsys.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	// Pebble has copied what it was about to sync as well. If that got lost, the
-	// log could go on with other events in its place, and readers of those would
-	// not be told by the copy.
-	if err := l.do(ctx, barrier{}, 0); err != nil {
-		return cmp.Or(ctx.Err(), l.fuse.err(), err)
+	for _, b := range l.files.list() {
+		if b.number > end.file {
+			break
+		}
+		to := fsys.PathJoin(dir, fsys.PathBase(l.files.path(b.number)))
+		var err error
+		if b.number < end.file {
+			err = o.linkOrCopy(fsys, l.files.path(b.number), to)
+		} else {
+			err = o.copy(fsys, l.files.path(b.number), to, end.at)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return nil
+	return errors.Join(syncDir(fsys, dir), syncDir(fsys, o.dir))
 }
 
 // checkpoint has Pebble make a copy of the store as a power cut at this moment
@@ -183,27 +202,39 @@ func (l *Log) markBackup(dir string) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// tryBackup opens a copy and sees that it has what was acknowledged.
-func (l *Log) tryBackup(dir string, acknowledged *view) error {
+// tryBackup opens a copy and sees that it has what it should.
+func (l *Log) tryBackup(dir string, copied *view) error {
 	o := l.o
 	o.CacheBytes = 1 << 20
 	s, err := openStore(dir, o, newFuse(o.Logger), readStore)
 	if err != nil {
 		return err
 	}
-	_, shards, err := s.recover()
-	for i, want := range acknowledged.shards {
-		if err == nil && (i >= len(shards) || shards[i].Head < want.Head) {
-			err = fmt.Errorf("%w: the copy has lost events of %s, whose head is %d", leat.ErrCorrupt, want.ID, want.Head)
+	shards, err := s.shardsAtEnd()
+	for i, want := range copied.shards {
+		if err == nil && (i >= len(shards) || shards[i].Head != want.Head) {
+			err = fmt.Errorf("%w: the copy has other events of %s than those up to %d", leat.ErrCorrupt, want.ID, want.Head)
 		}
 	}
 	return errors.Join(err, s.close(), syncDir(o.FS, dir))
 }
 
-// A barrier is an operation that does nothing but wait for those before it.
-type barrier struct{}
-
-func (barrier) apply(*committer) error { return nil }
+// shardsAtEnd reads which shards a log has that nobody works on.
+func (s *store) shardsAtEnd() ([]*tail, error) {
+	r, err := s.newReplay(func(*block, extent) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	files := newBlockFiles(s.fs, s.dir, s.fuse, blockFileBytes)
+	if err := files.open(); err != nil {
+		return nil, err
+	}
+	found, err := files.scan(r.mark)
+	if err == nil {
+		err = r.run(files, r.from(files), found.end, func() error { return nil })
+	}
+	return r.tails, errors.Join(err, files.close())
+}
 
 // endEpoch makes the log in a copy that is opened for the first time one of a
 // new epoch.
@@ -330,6 +361,39 @@ func (o *outlet) link(fsys vfs.FS, oldname, newname string) error {
 		return fmt.Errorf("link %s: %v", oldname, err) //nolint:errorlint // Pebble is not to see what it is
 	}
 	return err
+}
+
+// linkOrCopy links or copies a file that is not written to any more.
+func (o *outlet) linkOrCopy(fsys vfs.FS, oldname, newname string) error {
+	if o.link(fsys, oldname, newname) == nil {
+		return nil
+	}
+	info, err := fsys.Stat(oldname)
+	if err != nil {
+		return err
+	}
+	return o.copy(fsys, oldname, newname, info.Size())
+}
+
+// copy copies the beginning of a file, durably so.
+func (o *outlet) copy(fsys vfs.FS, oldname, newname string, size int64) error {
+	from, err := fsys.Open(oldname)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := o.create(fsys, newname, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(to, io.NewSectionReader(from, 0, size))
+	if err == nil && n < size {
+		err = fmt.Errorf("%w: %s has %d bytes, of which %d are durable", leat.ErrCorrupt, oldname, n, size)
+	}
+	if err == nil {
+		err = to.Sync()
+	}
+	return errors.Join(err, to.Close())
 }
 
 type outletFile struct {

@@ -1,13 +1,11 @@
 package engine
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/leathq/leat"
 )
 
@@ -50,14 +48,19 @@ type block struct {
 	data        []byte      // as it is stored
 }
 
+// blockIDOf returns the ID of a block that may be damaged.
+func blockIDOf(data []byte) blockID {
+	if len(data) < blockHeaderSize {
+		return blockID{}
+	}
+	count, first := binary.LittleEndian.Uint32(data[12:]), binary.LittleEndian.Uint64(data[16:])
+	return blockID{binary.LittleEndian.Uint32(data[8:]), first + uint64(count) - 1}
+}
+
 // parseBlock checks a block and returns it. The memory of data becomes the
 // block's.
-func parseBlock(key, data []byte) (*block, error) {
-	shard, last, err := parseBlockKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", leat.ErrCorrupt, err)
-	}
-	b := &block{shard: shard, last: last, data: data}
+func parseBlock(id blockID, data []byte) (*block, error) {
+	b := &block{shard: id.shard, last: id.last, data: data}
 	switch {
 	case len(data) < blockHeaderSize:
 		return nil, b.corrupt("shorter than a header")
@@ -70,8 +73,8 @@ func parseBlock(key, data []byte) (*block, error) {
 	}
 	b.first = binary.LittleEndian.Uint64(data[16:])
 	count := uint64(binary.LittleEndian.Uint32(data[12:]))
-	if binary.LittleEndian.Uint32(data[8:]) != shard || count == 0 || b.first == 0 || b.first > last || last-b.first != count-1 {
-		return nil, b.corrupt("holds other events than its key says")
+	if binary.LittleEndian.Uint32(data[8:]) != id.shard || count == 0 || b.first == 0 || b.first > id.last || id.last-b.first != count-1 {
+		return nil, b.corrupt("holds other events than it should")
 	}
 	if count > uint64(len(data))/recordHeaderSize {
 		return nil, b.corrupt("is too short for its events")
@@ -130,37 +133,8 @@ func (b *block) corruptEvent(i int, reason string) error {
 	return b.corrupt(fmt.Sprintf("event %d: %s", b.first+uint64(i), reason))
 }
 
-// findBlock reads the block that holds an event.
-func findBlock(db pebble.Reader, shard uint32, seq uint64) (*block, error) {
-	it, err := db.NewIter(&pebble.IterOptions{LowerBound: blockKey(shard, seq), UpperBound: blockKey(shard+1, 0)})
-	if err != nil {
-		return nil, corruptOr(err)
-	}
-	defer it.Close()
-	if !it.First() {
-		if err := it.Error(); err != nil {
-			return nil, corruptOr(err)
-		}
-		return nil, missing(shard, seq)
-	}
-	b, err := blockAt(it)
-	if err != nil {
-		return nil, corruptOr(err)
-	}
-	if !b.holds(seq) {
-		return nil, missing(shard, seq)
-	}
-	return b, nil
-}
-
-// blockAt reads the block at an iterator.
-func blockAt(it *pebble.Iterator) (*block, error) {
-	value, err := it.ValueAndErr()
-	if err != nil {
-		return nil, err
-	}
-	return parseBlock(it.Key(), bytes.Clone(value))
-}
+// id returns what the block is found by.
+func (b *block) id() blockID { return blockID{b.shard, b.last} }
 
 func missing(shard uint32, seq uint64) error {
 	return fmt.Errorf("%w: event %d of %s is missing", leat.ErrCorrupt, seq, leat.ShardNumber(int(shard)))

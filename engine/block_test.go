@@ -52,7 +52,11 @@ var blockEvents = []leat.Event{
 
 // readBlock decodes a block whole.
 func readBlock(key, block []byte) ([]leat.Recorded, error) {
-	b, err := parseBlock(key, block)
+	id, err := parseBlockKey(key)
+	if err != nil {
+		return nil, err
+	}
+	b, err := parseBlock(id, block)
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +150,8 @@ func FuzzBlock(f *testing.F) {
 			size += len(raw)
 		}
 		encoded := make([]byte, size)
-		shard, _, _ := parseBlockKey(key)
-		fillBlock(encoded, shard, events[0].Seq, again)
+		id, _ := parseBlockKey(key)
+		fillBlock(encoded, id.shard, events[0].Seq, again)
 		if got, err := readBlock(key, encoded); err != nil || !reflect.DeepEqual(got, events) {
 			t.Fatalf("encoded again it reads as\n%+v, %v\nwant\n%+v", got, err, events)
 		}

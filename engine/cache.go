@@ -68,7 +68,7 @@ func (c *blockCache) get(id blockID) *block {
 
 // add caches a block, unless it is alone larger than its part.
 func (c *blockCache) add(b *block) {
-	id := blockID{b.shard, b.last}
+	id := b.id()
 	p := c.part(id)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,7 +98,7 @@ func (p *cachePart) drop() {
 		n := len(p.ring) - 1
 		p.ring[p.hand], p.ring[n] = p.ring[n], nil
 		p.ring = p.ring[:n]
-		delete(p.byID, blockID{b.shard, b.last})
+		delete(p.byID, b.id())
 		p.bytes -= b.memory()
 		return
 	}

@@ -1,11 +1,11 @@
 package engine
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -52,52 +52,71 @@ func Check(ctx context.Context, dir string, o Options, progress func(done, total
 	if err != nil {
 		return Report{}, fmt.Errorf("check log: %w", err)
 	}
-	c := &checker{store: s, progress: progress, late: newIndex(s.DB, 0, 0)}
-	if err := c.run(ctx); err != nil {
-		return c.report, errors.Join(fmt.Errorf("check log in %s: %w", dir, err), s.close())
+	c := &checker{
+		store: s, files: newBlockFiles(o.FS, dir, s.fuse, blockFileBytes), progress: progress, late: newIndex(s.DB, 0, 0),
 	}
-	return c.report, s.close()
+	if err := c.run(ctx); err != nil {
+		return c.report, errors.Join(fmt.Errorf("check log in %s: %w", dir, err), c.files.close(), s.close())
+	}
+	return c.report, errors.Join(c.files.close(), s.close())
 }
 
 // A checker works on one Report.
 type checker struct {
 	store    *store
+	files    *blockFiles
 	progress func(done, total uint64)
 	report   Report
 
 	tails   []*tail
 	covered []uint64 // by shard: see memory.covered
+	next    []uint64 // by shard: the sequence that comes next
+	last    []int64  // by shard: the At of what came before
 	late    *index   // of the events that the store has not indexed
 	total   uint64   // events kept
 	done    uint64   // events checked
+	indexed uint64   // blocks that the store has indexed
 }
 
 func (c *checker) run(ctx context.Context) (err error) {
 	if c.report.Info, err = c.store.readInfo(); err != nil {
 		return err
 	}
-	if c.tails, err = c.store.readShards(); err != nil {
+	r, err := c.store.newReplay(func(*block, extent) error { return nil })
+	if err != nil {
 		return err
 	}
-	if c.covered, err = c.store.readCovered(len(c.tails)); err != nil {
-		return err
-	}
-	if err := c.late.recover(c.store, c.covered); err != nil {
+	c.covered = slices.Clone(r.covered)
+	if err := c.late.recover(c.store, c.covered, r.mark); err != nil {
 		c.problem("ID index", "%v", err)
 	}
-	for _, t := range c.tails {
-		if err := c.store.findEnd(t); err != nil {
-			c.problem(string(t.ID)+", last block", "%v", err)
+	if err := c.files.open(); err != nil {
+		return err
+	}
+	found, err := c.files.scan(r.mark)
+	if err != nil {
+		return err
+	}
+	from := r.mark
+	if from.file == 0 {
+		from = c.files.first()
+	}
+	if err := r.run(c.files, from, found.end, ctx.Err); err != nil {
+		if !errors.Is(err, leat.ErrCorrupt) {
+			return err
 		}
+		c.problem("files of blocks", "%v", err)
+	}
+	c.tails = r.tails
+	c.covered = append(c.covered, make([]uint64, len(c.tails)-len(c.covered))...)
+	for _, t := range c.tails {
 		c.total += t.Head + 1 - t.Oldest
 		c.report.Shards = append(c.report.Shards, cloneShard(t.Shard))
 	}
-	for _, t := range c.tails {
-		if err := c.checkShard(ctx, t); err != nil {
-			return err
-		}
+	if err := c.checkFiles(ctx, found.end); err != nil {
+		return err
 	}
-	for _, check := range []func(context.Context) error{c.checkRuns, c.checkHeads, c.checkIDs} {
+	for _, check := range []func(context.Context) error{c.checkExtents, c.checkRuns, c.checkHeads, c.checkIDs} {
 		if err := check(ctx); err != nil {
 			return err
 		}
@@ -137,43 +156,137 @@ func (c *checker) each(ctx context.Context, place string, lower, upper []byte, d
 	return nil
 }
 
-// checkShard checks the blocks of a shard and what the index says of them.
-func (c *checker) checkShard(ctx context.Context, t *tail) error {
-	next := t.Oldest // sequence
-	var at int64
-	for _, p := range t.parents {
-		at = max(at, p.floor())
+// checkFiles checks the blocks and what the index says of them.
+func (c *checker) checkFiles(ctx context.Context, end blockEnd) error {
+	c.next, c.last = make([]uint64, len(c.tails)), make([]int64, len(c.tails))
+	for i, t := range c.tails {
+		c.next[i] = t.Oldest
+		for _, p := range t.parents {
+			c.last[i] = max(c.last[i], p.floor())
+		}
 	}
-	err := c.each(ctx, string(t.ID), blockKey(t.number, 0), blockKey(t.number+1, 0), func(key, value []byte) {
-		_, last, err := parseBlockKey(key)
-		if err != nil || last < t.Oldest && last <= c.covered[t.number] {
-			return // trimmed, and not yet removed
+	for i, b := range c.files.list() {
+		to := end.at
+		if b.number < end.file {
+			to = c.files.list()[i+1].before
 		}
-		b, err := parseBlock(key, bytes.Clone(value))
-		if err != nil {
-			c.problem(c.place(t, next), "%v", err)
-			next = last + 1
-			return
+		if err := c.checkFile(ctx, b, to); err != nil {
+			return err
 		}
-		if last < t.Oldest { // it stays until its IDs are indexed
-			c.checkIndex(t, b)
-			return
+	}
+	for i, t := range c.tails {
+		if c.next[i] <= t.Head {
+			c.problem(c.place(t, c.next[i]), "the events from here to the head %d are missing", t.Head)
 		}
-		if b.first > next || b.first < next && next > t.Oldest {
-			c.problem(c.place(t, next), "the next block begins with sequence %d", b.first)
+	}
+	return nil
+}
+
+func (c *checker) checkFile(ctx context.Context, b *blockFile, to int64) error {
+	h, err := c.files.use(b.number)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = h.release() }()
+	r := newGroupReader(h, b, blockEnd{b.number, b.start(), b.first}, to)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		if b.record(0).at <= at {
-			c.problem(c.place(t, b.first), "is not later than what is before it")
+		err := r.read()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, errDamaged): // its blocks tell more
+		case err != nil:
+			c.problem(fmt.Sprintf("file of blocks %d, at %d", b.number, r.at), "what follows cannot be read: %v", err)
+			return nil
 		}
-		at, next = b.record(b.len()-1).at, last+1
-		c.checkIndex(t, b)
-		c.report.Blocks++
+		known := c.report.Found
+		itemErr := r.each(func(x extent, data []byte) error {
+			c.checkBlock(x, data)
+			return nil
+		}, func(uint32, []byte) error { return nil })
+		if err = cmp.Or(itemErr, err); err != nil && c.report.Found == known {
+			c.problem(fmt.Sprintf("file of blocks %d, group %d at %d", b.number, r.number, r.at), "%v", err)
+		}
 		if c.progress != nil {
 			c.progress(c.done, c.total)
 		}
+	}
+}
+
+// checkBlock checks a block and what the index says of it.
+func (c *checker) checkBlock(x extent, data []byte) {
+	id := blockIDOf(data)
+	if int(id.shard) >= len(c.tails) {
+		c.problem(fmt.Sprintf("file of blocks %d, at %d", x.file, x.at), "a block is damaged: it says that it is of shard %d", id.shard)
+		return
+	}
+	t, next := c.tails[id.shard], c.next[id.shard]
+	if id.last < t.Oldest && id.last <= c.covered[id.shard] {
+		return // trimmed, and not yet removed
+	}
+	b, err := parseBlock(id, data)
+	if err != nil {
+		c.problem(c.place(t, next), "%v", err)
+		if id.last >= next && id.last <= t.Head {
+			c.next[id.shard] = id.last + 1
+		}
+		return
+	}
+	if id.last < t.Oldest { // it stays until its IDs are indexed
+		c.checkIndex(t, b)
+		return
+	}
+	if b.first > next || b.first < next && next > t.Oldest {
+		c.problem(c.place(t, next), "the next block begins with sequence %d", b.first)
+	}
+	if b.record(0).at <= c.last[id.shard] {
+		c.problem(c.place(t, b.first), "is not later than what is before it")
+	}
+	c.last[id.shard], c.next[id.shard] = b.record(b.len()-1).at, b.last+1
+	if b.last <= c.covered[id.shard] {
+		c.checkExtent(t, b, x)
+	}
+	c.checkIndex(t, b)
+	c.report.Blocks++
+}
+
+// checkExtent checks that the index says where a block is.
+func (c *checker) checkExtent(t *tail, b *block, want extent) {
+	c.indexed++
+	value, err := c.store.value(blockKey(b.shard, b.last))
+	var x extent
+	if err == nil {
+		x, err = parseExtent(value)
+	}
+	if err == nil && x != want {
+		err = fmt.Errorf("it says that it is at %d of the file %d", x.at, x.file)
+	}
+	if err != nil {
+		c.problem(c.place(t, b.first), "place of its block in the index: %v", err)
+	}
+}
+
+// checkExtents checks that the index has no blocks that are not there.
+func (c *checker) checkExtents(ctx context.Context) error {
+	var n uint64
+	err := c.each(ctx, "block index", []byte{blockPrefix}, []byte{blockPrefix + 1}, func(key, _ []byte) {
+		id, err := parseBlockKey(key)
+		if err == nil && int(id.shard) >= len(c.tails) {
+			err = fmt.Errorf("there is no shard %d", id.shard)
+		}
+		if err != nil {
+			c.problem("block index", "%v", err)
+			return
+		}
+		if id.last >= c.tails[id.shard].Oldest {
+			n++
+		}
 	})
-	if next <= t.Head {
-		c.problem(c.place(t, next), "the events from here to the head %d are missing", t.Head)
+	if err == nil && n != c.indexed {
+		c.problem("block index", "has %d blocks, there are %d", n, c.indexed)
 	}
 	return err
 }

@@ -2,19 +2,20 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/leathq/leat"
 )
 
 // A committer applies operations to the log. It belongs to one goroutine; what
 // it knows of the shards is ahead of what is durable.
 type committer struct {
-	db     *pebble.DB
+	files  *blockFiles
 	index  *index
 	sealed chan<- *sealed
 	space  *space
@@ -25,11 +26,12 @@ type committer struct {
 	shards []*tail // by number
 	routes []route // open shards, by their first hash key
 
-	group   *group // under way
-	last    *group // that had something in it
-	batch   *pebble.Batch
-	touched []*tail // those that the group under way changed
-	places  []known // scratch of lookUp
+	group   *group   // under way
+	last    *group   // that had something in it
+	begun   blockEnd // where the group under way begins
+	out     []byte   // the group under way, as it will be stored
+	touched []*tail  // those that the group under way changed
+	places  []known  // scratch of lookUp
 }
 
 // An entry is an event on its way into a block.
@@ -76,12 +78,9 @@ func (c *committer) seal(f *fuse, events int) {
 	if !c.index.memory.Load().growing().full(events) {
 		return
 	}
-	heads := make([]uint64, len(c.shards))
-	for i, t := range c.shards {
-		heads[i] = t.Head
-	}
+	end := c.files.end
 	select {
-	case c.sealed <- &sealed{c.index.seal(), heads, c.last}:
+	case c.sealed <- &sealed{c.index.seal(), headsOf(c.shards), textsOf(c.shards, end.group), end, c.last}:
 	case <-f.blown:
 	}
 }
@@ -90,7 +89,14 @@ func (c *committer) seal(f *fuse, events int) {
 // store, which makes it durable in the background.
 func (l *Log) build(c *committer, g *group) {
 	g.errs = make([]error, len(g.ops))
-	if err := l.fuse.err(); err != nil {
+	err := l.fuse.err()
+	if err == nil {
+		if c.begun, err = c.files.begin(c.shards); err != nil {
+			l.fuse.blow(err)
+			err = l.fuse.err()
+		}
+	}
+	if err != nil {
 		for i := range g.errs {
 			g.errs[i] = err
 		}
@@ -98,46 +104,31 @@ func (l *Log) build(c *committer, g *group) {
 		return
 	}
 	c.group = g
-	c.batch = c.db.NewBatchWithSize(g.bytes + g.bytes/2 + 1024)
+	c.out = append(c.out[:0], make([]byte, groupHeaderSize)...)
 	for i, op := range g.ops {
 		if op != nil {
 			g.errs[i] = op.apply(c)
 		}
 	}
 	if len(c.touched) == 0 {
-		c.batch.Close()
 		return
 	}
-	for _, t := range c.touched {
-		c.cutBlock(t)
+	c.cutBlocks()
+	g.number = c.files.end.group
+	if g.file, err = c.files.put(c.out); err != nil {
+		l.fuse.blow(err)
 	}
-	if l.write(func() error { return c.db.ApplyNoSyncWait(c.batch, pebble.Sync) }) == nil {
-		g.batch = c.batch
+	if cap(c.out) > 2*maxGroupBytes {
+		c.out = nil
 	}
 	c.last = g
 	g.view, g.changed = c.publish()
 }
 
-// write applies something to the store. When that fails, the fuse has blown.
-func (l *Log) write(apply func() error) (err error) {
-	defer func() {
-		// Pebble panics when it finds its write-ahead log broken, holding a lock
-		// that its Close needs.
-		if p := recover(); p != nil {
-			l.stuck.Store(true)
-			err = fmt.Errorf("write-ahead log: %v", p)
-		}
-		if err != nil {
-			l.fuse.blow(err)
-		}
-	}()
-	return apply()
-}
-
 // publish returns the view that holds once the group is durable, and the bells
 // to ring then.
 func (c *committer) publish() (*view, []*bell) {
-	v := &view{shards: make([]*shardView, len(c.shards))}
+	v := &view{shards: make([]*shardView, len(c.shards)), end: c.files.end}
 	bells := make([]*bell, 0, len(c.touched))
 	for i, t := range c.shards {
 		if t.touched || t.current == nil {
@@ -165,8 +156,8 @@ func (c *committer) touch(t *tail) {
 // sync waits until groups are durable, one after another, and answers them.
 func (l *Log) sync(groups <-chan *group) {
 	for g := range groups {
-		if g.batch != nil {
-			if err := g.batch.SyncWait(); err != nil {
+		if g.file != nil {
+			if err := errors.Join(l.files.makeDurable(g.file), g.file.release()); err != nil {
 				l.fuse.blow(fmt.Errorf("sync: %w", err))
 			}
 		}
@@ -177,7 +168,8 @@ func (l *Log) sync(groups <-chan *group) {
 			close(g.done)
 			continue
 		}
-		if g.batch != nil {
+		if g.file != nil {
+			l.files.durable.Store(g.number)
 			l.view.Store(g.view)
 			l.groups.Add(1)
 			l.recorded.Add(g.events)
@@ -185,7 +177,6 @@ func (l *Log) sync(groups <-chan *group) {
 			for _, b := range g.changed {
 				b.ring()
 			}
-			g.batch.Close()
 		}
 		close(g.done)
 	}
@@ -254,16 +245,23 @@ func (c *committer) cutBlock(t *tail) {
 	if len(t.pending) == 0 {
 		return
 	}
-	first := t.pending[0].seq
-	op := c.batch.SetDeferred(blockKeySize, blockHeaderSize+t.bytes)
-	appendBlockKey(op.Key[:0], t.number, t.Head)
-	fillBlock(op.Value, t.number, first, t.pending)
-	_ = op.Finish() // fails only for indexed batches
-	c.index.addBlock(t.pending)
+	size := blockHeaderSize + t.bytes
+	c.out = appendItem(c.out, itemBlock, size)
+	at := len(c.out)
+	c.out = slices.Grow(c.out, size)[:at+size]
+	fillBlock(c.out[at:], t.number, t.pending[0].seq, t.pending)
+	c.index.addBlock(t.pending, extent{c.begun.file, uint32(c.begun.at) + uint32(at), uint32(size)})
 	c.group.events += uint64(len(t.pending))
-	c.group.written += uint64(blockHeaderSize + t.bytes)
+	c.group.written += uint64(size)
 	clear(t.pending)
 	t.pending, t.bytes = t.pending[:0], 0
+}
+
+// cutBlocks writes the pending events of all shards.
+func (c *committer) cutBlocks() {
+	for _, t := range c.touched {
+		c.cutBlock(t)
+	}
 }
 
 // find returns a shard, nil when there is none of that ID.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -136,7 +137,7 @@ func TestStoresThatAreNotLogs(t *testing.T) {
 
 	newer := vfs.NewMem()
 	closeLog(t, create(t, newer, engine.Options{}))
-	withStore(t, newer, func(db *pebble.DB) { put(t, db, "mformat", "3") })
+	withStore(t, newer, func(db *pebble.DB) { put(t, db, "mformat", "4") })
 	if _, err := engine.Open("log", engine.Options{FS: newer}); !errors.Is(err, leat.ErrUnsupported) {
 		t.Errorf("open a newer format: got %v, want ErrUnsupported", err)
 	}
@@ -328,29 +329,43 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 			keys[it.Key()[0]] = append(keys[it.Key()[0]], string(it.Key()))
 		}
 	})
+	inStore := func(damage func(*testing.T, *pebble.DB)) func(*testing.T, vfs.FS) {
+		return func(t *testing.T, fs vfs.FS) { withStore(t, fs, func(db *pebble.DB) { damage(t, db) }) }
+	}
 	for _, c := range []struct {
 		name   string
 		block  bool // which no repair mends
-		damage func(db *pebble.DB)
+		damage func(*testing.T, vfs.FS)
 		want   string
 	}{
-		{"a block is gone", true, func(db *pebble.DB) { remove(t, db, keys['b'][10]) }, "shardId-000000000000, sequence 11"},
-		{"a block is another", true, func(db *pebble.DB) { move(t, db, keys['b'][9], keys['b'][10]) }, "other events than its key says"},
-		{"a block is damaged", true, func(db *pebble.DB) { put(t, db, keys['b'][10], "\x01\x00\x00\x00damaged, and long enough") }, "checksum"},
-		{"an ID is gone", false, func(db *pebble.DB) { remove(t, db, keys['i'][10]) }, "ID index"},
-		{"an ID is another's", false, func(db *pebble.DB) { move(t, db, keys['i'][9], keys['i'][10]) }, "in the index"},
-		{"a run is gone", false, func(db *pebble.DB) { remove(t, db, keys['s'][10]) }, `version 11 of stream "order-1"`},
-		{"a head is wrong", false, func(db *pebble.DB) { put(t, db, keys['h'][0], "\x07") }, "the head is 7"},
-		{"a head says nothing", false, func(db *pebble.DB) { put(t, db, keys['h'][0], "") }, `stream "order-1"`},
-		{"a run of nothing", false, func(db *pebble.DB) { put(t, db, "snone\xff\x00\x00\x00\x00\x00\x00\x00\x01", "\x00\x63\x01\x00") }, "sequence 99"},
-		{"an ID of nothing", false, func(db *pebble.DB) { put(t, db, "inones\x03", "\x00\x63\x01"+strings.Repeat("\x00", 32)) }, "sequence 99"},
+		{"a block is damaged", true, func(t *testing.T, fs vfs.FS) {
+			overwrite(t, fs, blockFile(1), strings.Repeat("\x0b", 100), "\x0c")
+		}, "shardId-000000000000, sequence 12: block of shardId-000000000000 that ends at sequence 12: corrupt: checksum"},
+		{"a block says it is of another shard", true, func(t *testing.T, fs vfs.FS) {
+			overwrite(t, fs, blockFile(1), "\x00\x00\x00\x00\x01\x00\x00\x00\x0c\x00\x00\x00", "\x09")
+		}, "it says that it is of shard 9"},
+		{"a group says nothing", true, func(t *testing.T, fs vfs.FS) {
+			overwrite(t, fs, blockFile(1), "\x0c\x00\x00\x00\x00\x00\x00\x00\x0b\x00\x00\x00\x00\x00\x00\x00", "\xff")
+		}, "the events from here to the head 50 are missing"},
+		{"the place of a block is gone", false, inStore(func(t *testing.T, db *pebble.DB) { remove(t, db, keys['e'][10]) }), "shardId-000000000000, sequence 11"},
+		{"the place of a block is another's", false, inStore(func(t *testing.T, db *pebble.DB) { move(t, db, keys['e'][9], keys['e'][10]) }), "place of its block in the index: it says"},
+		{"the place of a block is nothing", false, inStore(func(t *testing.T, db *pebble.DB) { put(t, db, keys['e'][10], "\x00") }), "place of a block 00"},
+		{"an ID is gone", false, inStore(func(t *testing.T, db *pebble.DB) { remove(t, db, keys['i'][10]) }), "ID index"},
+		{"an ID is another's", false, inStore(func(t *testing.T, db *pebble.DB) { move(t, db, keys['i'][9], keys['i'][10]) }), "in the index"},
+		{"a run is gone", false, inStore(func(t *testing.T, db *pebble.DB) { remove(t, db, keys['s'][10]) }), `version 11 of stream "order-1"`},
+		{"a head is wrong", false, inStore(func(t *testing.T, db *pebble.DB) { put(t, db, keys['h'][0], "\x07") }), "the head is 7"},
+		{"a head says nothing", false, inStore(func(t *testing.T, db *pebble.DB) { put(t, db, keys['h'][0], "") }), `stream "order-1"`},
+		{"a run of nothing", false, inStore(func(t *testing.T, db *pebble.DB) {
+			put(t, db, "snone\xff\x00\x00\x00\x00\x00\x00\x00\x01", "\x00\x63\x01\x00")
+		}), "sequence 99"},
+		{"an ID of nothing", false, inStore(func(t *testing.T, db *pebble.DB) { put(t, db, "inones\x03", "\x00\x63\x01"+strings.Repeat("\x00", 32)) }), "sequence 99"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			disk := vfs.NewMem()
 			if _, err := vfs.Clone(mem, disk, "log", "log"); err != nil {
 				t.Fatal(err)
 			}
-			withStore(t, disk, c.damage)
+			c.damage(t, disk)
 			report, err := engine.Check(t.Context(), "log", engine.Options{FS: disk}, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -372,6 +387,30 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
+// blockFile returns the path of a file of blocks.
+func blockFile(n int) string { return fmt.Sprintf("log/blocks/%010d", n) }
+
+// overwrite puts a text where another begins in a file.
+func overwrite(t *testing.T, fs vfs.FS, path, at, with string) {
+	t.Helper()
+	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := bytes.Index(data, []byte(at))
+	if i < 0 {
+		t.Fatalf("%s does not hold %x", path, at)
+	}
+	if _, err := f.WriteAt([]byte(with), int64(i)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func remove(t *testing.T, db *pebble.DB, key string) {
 	t.Helper()
 	if err := db.Delete([]byte(key), pebble.Sync); err != nil {
@@ -390,18 +429,16 @@ func move(t *testing.T, db *pebble.DB, from, to string) {
 	put(t, db, to, string(value))
 }
 
-// TestDamageIsNeverRead damages a block in the store: reads fail and name it,
+// TestDamageIsNeverRead damages a block: reads fail and name it,
 // and give no other event for it.
 func TestDamageIsNeverRead(t *testing.T) {
 	mem := vfs.NewMem()
 	log := create(t, mem, engine.Options{GenerationEvents: 1})
-	for n := range 3 {
-		mustAppend(t, log, event(fmt.Sprint(n)))
+	for _, id := range []string{"first", "second", "third"} {
+		mustAppend(t, log, event(id))
 	}
 	closeLog(t, log)
-	withStore(t, mem, func(db *pebble.DB) {
-		put(t, db, "b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02", "nothing that is a block, whatever its length is")
-	})
+	overwrite(t, mem, blockFile(1), "second", "nothing")
 	log, err := engine.Open("log", engine.Options{FS: mem})
 	if err != nil {
 		t.Fatal(err)
@@ -452,9 +489,9 @@ func TestDamagedIndex(t *testing.T) {
 	}
 }
 
-var writeFixture = flag.Bool("write-fixture", false, "write testdata/v2, the log that later versions have to open")
+var writeFixture = flag.Bool("write-fixture", false, "write testdata/v3, the log that later versions have to open")
 
-// fixture writes the log of testdata/v2. It opens it once more in between, which
+// fixture writes the log of testdata/v3. It opens it once more in between, which
 // sorts what is there so far into files.
 func fixture(t *testing.T, dir string) {
 	t.Helper()
@@ -488,15 +525,15 @@ func fixture(t *testing.T, dir string) {
 // one.
 func TestFixtures(t *testing.T) {
 	if *writeFixture {
-		fixture(t, filepath.Join("testdata", "v2"))
+		fixture(t, filepath.Join("testdata", "v3"))
 	}
-	for _, version := range []string{"v1", "v2"} {
+	for _, version := range []string{"v1", "v2", "v3"} {
 		t.Run(version, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "log")
 			if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", version))); err != nil {
 				t.Fatal(err)
 			}
-			if version == "v1" {
+			if version != "v3" {
 				if _, err := engine.Check(t.Context(), dir, engine.Options{}, nil); !errors.Is(err, leat.ErrUnsupported) {
 					t.Errorf("check it before it is brought up to date: got %v, want ErrUnsupported", err)
 				}

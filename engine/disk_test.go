@@ -92,8 +92,10 @@ func isSync(op errorfs.Op) bool {
 	return op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
 }
 
+func isBlocks(path string) bool { return strings.Contains(path, "blocks/") }
+
 func isWAL(path string) bool { return strings.HasSuffix(path, ".log") }
 
 func isDataFile(path string) bool {
-	return strings.HasSuffix(path, ".sst") || strings.HasSuffix(path, ".blob")
+	return strings.HasSuffix(path, ".sst")
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/leathq/leat"
@@ -59,6 +60,36 @@ func parseKnown(value []byte) (known, error) {
 	k.time = int64(binary.LittleEndian.Uint64(f.rest[8:]))
 	copy(k.digest[:], f.rest[16:])
 	return k, nil
+}
+
+func (x extent) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(x.file))
+	dst = binary.AppendUvarint(dst, uint64(x.at))
+	return binary.AppendUvarint(dst, uint64(x.size))
+}
+
+func parseExtent(value []byte) (extent, error) {
+	f := fields{rest: value}
+	file, at, size := f.uvarint(), f.uvarint(), f.uvarint()
+	if f.bad || len(f.rest) > 0 || file == 0 || max(file, at, size) > math.MaxUint32 {
+		return extent{}, fmt.Errorf("%w: place of a block %x", leat.ErrCorrupt, value)
+	}
+	return extent{uint32(file), uint32(at), uint32(size)}, nil
+}
+
+func (e blockEnd) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(e.file))
+	dst = binary.AppendUvarint(dst, uint64(e.at))
+	return binary.AppendUvarint(dst, e.group)
+}
+
+func parseBlockEnd(value []byte) (blockEnd, error) {
+	f := fields{rest: value}
+	file, at, group := f.uvarint(), f.uvarint(), f.uvarint()
+	if f.bad || len(f.rest) > 0 || file == 0 || group == 0 || max(file, at) > math.MaxUint32 {
+		return blockEnd{}, fmt.Errorf("%w: end of groups %x", leat.ErrCorrupt, value)
+	}
+	return blockEnd{uint32(file), int64(at), group}, nil
 }
 
 func (r run) append(dst []byte) []byte {

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"hash/maphash"
+	"sort"
 	"sync/atomic"
 )
 
@@ -13,7 +14,8 @@ type generation struct {
 	streams column[streamEntry]
 	ids     column[idEntry]
 	runs    column[runEntry]
-	names   arena // of streams and IDs
+	names   arena                        // of streams and IDs
+	blocks  atomic.Pointer[[]*blockList] // by shard
 
 	byStream, byID table
 
@@ -179,6 +181,58 @@ func (g *generation) addRun(stream uint32, r run) {
 	i, e := g.runs.add()
 	e.run, e.before = r, s.lastRun.Load()
 	s.lastRun.Store(i + 1)
+}
+
+// A blockList says where the blocks of one shard are, in order.
+type blockList struct {
+	entries column[blockEntry]
+	n       atomic.Uint32
+}
+
+type blockEntry struct {
+	last uint64 // sequence
+	extent
+}
+
+// addBlock notes where a block is.
+func (g *generation) addBlock(id blockID, x extent) {
+	list := g.blockList(id.shard)
+	if list == nil {
+		list = g.addList(id.shard)
+	}
+	i, e := list.entries.add()
+	*e = blockEntry{id.last, x}
+	list.n.Store(i + 1)
+}
+
+func (g *generation) addList(shard uint32) *blockList {
+	var lists []*blockList
+	if old := g.blocks.Load(); old != nil {
+		lists = *old
+	}
+	lists = append(lists[:len(lists):len(lists)], make([]*blockList, max(0, int(shard)+1-len(lists)))...)
+	lists[shard] = new(blockList)
+	g.blocks.Store(&lists)
+	return lists[shard]
+}
+
+// blockList returns the blocks of a shard, nil when there are none.
+func (g *generation) blockList(shard uint32) *blockList {
+	lists := g.blocks.Load()
+	if lists == nil || int(shard) >= len(*lists) {
+		return nil
+	}
+	return (*lists)[shard]
+}
+
+// find returns the first block that ends at a sequence or above.
+func (l *blockList) find(seq uint64) (*blockEntry, bool) {
+	n := int(l.n.Load())
+	i := sort.Search(n, func(i int) bool { return l.entries.at(uint32(i)).last >= seq })
+	if i == n {
+		return nil, false
+	}
+	return l.entries.at(uint32(i)), true
 }
 
 // eachRun calls do for the runs of a stream, latest first, until it returns

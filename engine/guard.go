@@ -71,7 +71,6 @@ type guardFS struct {
 // A traffic is what goes on between Pebble and the file system.
 type traffic struct {
 	outlet atomic.Pointer[outlet] // of the backup that is made, nil while there is none
-	syncs  latency                // of the write-ahead log
 	stalls latency                // of appends that wait until the store has sorted what it has
 
 	stalled atomic.Int64 // when the stall under way began, in nanoseconds since 1970
@@ -88,11 +87,7 @@ func (g guardFS) guard(name string, f vfs.File, err error) (vfs.File, error) {
 		f, err = vfs.NewMemFile(nil), nil
 	}
 	if err == nil {
-		file := guardFile{File: f, fuse: g.fuse, mute: isLog || strings.HasSuffix(name, ".blob")}
-		if isLog {
-			file.syncs = &g.syncs
-		}
-		return file, nil
+		return guardFile{File: f, fuse: g.fuse, mute: isLog}, nil
 	}
 	if vfs.IsNoSpaceError(err) {
 		time.Sleep(retryPause)
@@ -177,8 +172,6 @@ type guardFile struct {
 	// directory not synced. The manifest, which is not muted, then never gets to
 	// name a blob file, and what a log was to hold is not acknowledged.
 	mute bool
-
-	syncs *latency // notes how long syncs take, unless it is nil
 }
 
 // settle returns what the writer of the file is to know of an error.
@@ -236,24 +229,14 @@ func (f guardFile) Sync() error {
 	if err := f.refuse(); err != nil {
 		return f.settle(err)
 	}
-	return f.timed(f.File.Sync)
+	return f.settle(f.File.Sync())
 }
 
 func (f guardFile) SyncData() error {
 	if err := f.refuse(); err != nil {
 		return f.settle(err)
 	}
-	return f.timed(f.File.SyncData)
-}
-
-// timed syncs and notes how long it took.
-func (f guardFile) timed(sync func() error) error {
-	began := time.Now()
-	err := sync()
-	if f.syncs != nil {
-		f.syncs.note(time.Since(began))
-	}
-	return f.settle(err)
+	return f.settle(f.File.SyncData())
 }
 
 func (f guardFile) SyncTo(length int64) (bool, error) {

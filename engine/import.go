@@ -85,9 +85,7 @@ func (o *importOp) apply(c *committer) error {
 	}
 	if t.Head == 0 && o.events[0].seq > 1 {
 		t.Oldest = o.events[0].seq
-		if err := c.save(t); err != nil {
-			return err
-		}
+		c.save(t)
 	}
 	for i := range o.events {
 		e := &o.events[i]

@@ -34,8 +34,10 @@ type memory struct {
 	// knows that it is in memory or nowhere.
 	dropped uint64
 
-	// covered is, by shard, the sequence up to which the store has the index.
+	// covered is, by shard, the sequence up to which the store has the index, and
+	// mark is where the groups go on from there.
 	covered []uint64
+	mark    blockEnd
 
 	// recent has the greatest UUIDs of those that went to the store: all above
 	// the floor. So a UUID above the floor is in memory or new.
@@ -261,10 +263,11 @@ func (x *index) enter(t *target) *generation {
 	return g
 }
 
-// addBlock notes the runs of a block.
-func (x *index) addBlock(events []*entry) {
+// addBlock notes a block and its runs.
+func (x *index) addBlock(events []*entry, at extent) {
 	g := x.memory.Load().growing()
 	block := events[len(events)-1].seq
+	g.addBlock(blockID{events[0].shard, block}, at)
 	for start := 0; start < len(events); {
 		end := start + 1
 		for end < len(events) && events[end].slot == events[start].slot {
@@ -291,14 +294,14 @@ func (x *index) seal() *generation {
 
 // drop forgets the oldest generation, which the store has now. Its greatest
 // UUIDs, up to recentIDs+1, are those of the entries newest.
-func (x *index) drop(covered []uint64, newest []uint32) {
+func (x *index) drop(covered []uint64, mark blockEnd, newest []uint32) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	m := *x.memory.Load()
 	m.remember(m.generations[0].generation, newest)
 	m.generations = m.generations[1:]
 	m.dropped++
-	m.covered = slices.Clone(covered)
+	m.covered, m.mark = slices.Clone(covered), mark
 	x.memory.Store(&m)
 }
 

@@ -24,16 +24,18 @@ type indexer struct {
 	index   *index
 	covered []uint64 // by shard: see memory.covered
 
-	// progress is told of the events that recover reads, unless it is nil. Its
-	// error ends recover.
-	progress func(events int) error
+	// progress is told of the blocks that replay indexes, unless it is nil. Its
+	// error ends replay.
+	progress func(*block) error
 }
 
 // A sealed is a full generation on its way to the store.
 type sealed struct {
 	*generation
-	heads []uint64 // of the shards when it was sealed
-	last  *group   // of it, nil when all of it was recovered
+	heads  []uint64 // of the shards when it was sealed
+	shards [][]byte // what else they were: see storedShard; nothing when they are unchanged
+	mark   blockEnd // where the groups ended
+	last   *group   // of it, nil when all of it was recovered
 }
 
 // A sealed generation waits while the one before it is sorted, and the next one
@@ -89,13 +91,22 @@ func (ix *indexer) add(s *sealed, oldest func(shard uint32) uint64) error {
 		return errors.Join(err, w.remove())
 	}
 	ix.covered = s.heads
-	ix.index.drop(s.heads, newest)
+	ix.index.drop(s.heads, s.mark, newest)
 	return nil
 }
 
 // write writes a generation's entries in the order of their keys, and returns
 // the entries with the greatest UUIDs.
 func (ix *indexer) write(w *tableWriter, s *sealed, oldest func(shard uint32) uint64) (newest []uint32, err error) {
+	for shard, text := range s.shards {
+		w.value = append(w.value[:0], text...)
+		w.set(shardKey(uint32(shard)))
+	}
+	w.setBlocks(s.generation, oldest)
+	if len(s.shards) > 0 && s.mark.file > 0 {
+		w.value = s.mark.append(w.value[:0])
+		w.set(markKey)
+	}
 	for shard, head := range s.heads {
 		if shard < len(ix.covered) && ix.covered[shard] == head {
 			continue
@@ -269,6 +280,26 @@ func (w *tableWriter) set(key []byte) {
 func (w *tableWriter) delete(key []byte) {
 	if w.open() {
 		w.err = w.table.Delete(key)
+	}
+}
+
+// setBlocks writes where the blocks are that end at the oldest sequences or
+// above.
+func (w *tableWriter) setBlocks(g *generation, oldest func(shard uint32) uint64) {
+	lists := g.blocks.Load()
+	if lists == nil {
+		return
+	}
+	for shard, list := range *lists {
+		if list == nil {
+			continue
+		}
+		for i := range list.n.Load() {
+			if e := list.entries.at(i); e.last >= oldest(uint32(shard)) {
+				w.value = e.extent.append(w.value[:0])
+				w.set(appendBlockKey(w.key[:0], blockID{uint32(shard), e.last}))
+			}
+		}
 	}
 }
 

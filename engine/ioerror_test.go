@@ -103,7 +103,7 @@ type patient struct {
 	stopped  bool              // the log said so, and was not opened again
 
 	mu     sync.Mutex
-	atSync *ruin // as the power cut at the first failing sync of a write-ahead log would leave it
+	atSync *ruin // as the power cut at the first failing sync of blocks would leave it
 }
 
 // call lets the call fail whose turn it is.
@@ -115,7 +115,7 @@ func (p *patient) call(op errorfs.Op) error {
 	if p.fails == 0 || n < p.fails || p.mode == once && n > p.fails || p.mode == full && n > p.fails+2 {
 		return nil
 	}
-	if p.failed.Add(1) == 1 && isSync(op) && isWAL(op.Path) {
+	if p.failed.Add(1) == 1 && isSync(op) && isBlocks(op.Path) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.atSync = &ruin{disk: p.disk.cut(0, nil)}
@@ -334,15 +334,15 @@ func (p *patient) administer(round int) error {
 	return p.tolerates("administer", err)
 }
 
-// TestFailingUnderLoad lets every write or sync of the write-ahead log fail from
+// TestFailingUnderLoad lets every write or sync of blocks fail from
 // some moment on, under producers and readers: nothing is acknowledged after it,
 // the log says that it has stopped, readers go on, and what was promised is
 // there when the log is opened again.
 func TestFailingUnderLoad(t *testing.T) {
 	rng := newRand(t)
 	for name, hits := range map[string]func(op errorfs.Op) bool{
-		"sync of the write-ahead log":  func(op errorfs.Op) bool { return isWAL(op.Path) && isSync(op) },
-		"write to the write-ahead log": func(op errorfs.Op) bool { return isWAL(op.Path) && op.Kind == errorfs.OpFileWrite },
+		"sync of the blocks":  func(op errorfs.Op) bool { return isBlocks(op.Path) && isSync(op) },
+		"write of the blocks": func(op errorfs.Op) bool { return isBlocks(op.Path) && op.Kind == errorfs.OpFileWriteAt },
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs, g := newDisk(), &ledger{}
@@ -483,7 +483,7 @@ func TestNoSpaceUnderneath(t *testing.T) {
 		"data files": func(op errorfs.Op) bool {
 			return isDataFile(op.Path) && (op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpCreate)
 		},
-		"write-ahead log": func(op errorfs.Op) bool { return isWAL(op.Path) && op.Kind == errorfs.OpFileWrite },
+		"blocks": func(op errorfs.Op) bool { return isBlocks(op.Path) && op.Kind == errorfs.OpFileWriteAt },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

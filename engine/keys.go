@@ -11,7 +11,8 @@ import (
 const (
 	shardPrefix  = 'd'
 	sweptPrefix  = 'w'
-	blockPrefix  = 'b'
+	blockPrefix  = 'e'
+	secondBlocks = 'b' // of version 2 of the format: see upgrade
 	runPrefix    = 's'
 	coverPrefix  = 'g' // beside the heads, to stand in a file with them
 	headPrefix   = 'h'
@@ -19,13 +20,15 @@ const (
 	uuidPrefix   = 'u'
 	runSeparator = 0xff // occurs in no UTF-8
 
-	formatVersion = "2"
+	formatVersion = "3"
 	firstFormat   = "1" // see upgrade
+	secondFormat  = "2"
 )
 
 var (
 	formatKey = []byte("mformat")
 	infoKey   = []byte("minfo")
+	markKey   = []byte{coverPrefix}
 )
 
 func shardKey(shard uint32) []byte {
@@ -38,24 +41,22 @@ func sweptKey(shard uint32) []byte {
 
 const blockKeySize = 1 + 4 + 8
 
-// appendBlockKey appends the key of the block whose last event has sequence
-// last.
-func appendBlockKey(dst []byte, shard uint32, last uint64) []byte {
+func appendBlockKey(dst []byte, id blockID) []byte {
 	dst = append(dst, blockPrefix)
-	dst = binary.BigEndian.AppendUint32(dst, shard)
-	return binary.BigEndian.AppendUint64(dst, last)
+	dst = binary.BigEndian.AppendUint32(dst, id.shard)
+	return binary.BigEndian.AppendUint64(dst, id.last)
 }
 
 func blockKey(shard uint32, last uint64) []byte {
-	return appendBlockKey(make([]byte, 0, blockKeySize), shard, last)
+	return appendBlockKey(make([]byte, 0, blockKeySize), blockID{shard, last})
 }
 
 // parseBlockKey is the inverse of blockKey.
-func parseBlockKey(key []byte) (shard uint32, last uint64, err error) {
+func parseBlockKey(key []byte) (blockID, error) {
 	if len(key) != blockKeySize || key[0] != blockPrefix {
-		return 0, 0, fmt.Errorf("key %x is not a block's", key)
+		return blockID{}, fmt.Errorf("%w: key %x is not a block's", leat.ErrCorrupt, key)
 	}
-	return binary.BigEndian.Uint32(key[1:]), binary.BigEndian.Uint64(key[5:]), nil
+	return blockID{binary.BigEndian.Uint32(key[1:]), binary.BigEndian.Uint64(key[5:])}, nil
 }
 
 // appendRunKey appends the key of the run of a stream that ends with a version.

@@ -20,6 +20,7 @@ type Log struct {
 	o     Options
 	fuse  *fuse
 	store *store
+	files *blockFiles
 	queue *queue
 	index *index
 
@@ -99,43 +100,61 @@ func Open(dir string, o Options) (*Log, error) {
 // start recovers the log in a store and begins to take appends. It closes the
 // store when it fails.
 func start(dir string, s *store, o Options, f *fuse) (*Log, error) {
-	if err := s.upgrade(); err != nil {
+	if err := s.upgrade(o); err != nil {
 		return nil, errors.Join(fmt.Errorf("bring the log in %s to version %s of the format: %w", dir, formatVersion, err), s.close())
 	}
-	info, tails, err := s.recover()
-	if err == nil {
-		err = s.endEpoch(&info, tails, o)
-	}
+	l, err := open(dir, s, o, f)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.close())
 	}
+	return l, nil
+}
+
+// open recovers the log in a store of this format.
+func open(dir string, s *store, o Options, f *fuse) (_ *Log, err error) {
+	info, err := s.readInfo()
+	if err != nil {
+		return nil, err
+	}
+	files := newBlockFiles(o.FS, dir, f, blockFileBytes)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, files.close())
+		}
+	}()
+	x := newIndex(s.DB, o.GenerationEvents, o.CacheBytes/8)
+	ix := &indexer{store: s, index: x}
+	r, err := s.newReplay(ix.addBlock)
+	if err != nil {
+		return nil, err
+	}
+	if err := ix.replay(files, r); err != nil {
+		return nil, err
+	}
+	if err := s.endEpoch(&info, r.tails, o); err != nil {
+		return nil, err
+	}
 	l := &Log{
-		dir: dir, info: info, o: o, fuse: f, store: s,
+		dir: dir, info: info, o: o, fuse: f, store: s, files: files, index: x,
 		queue: newQueue(), closing: make(chan struct{}), blocks: newBlockCache(o.CacheBytes / 2),
 		backingUp: make(chan struct{}, 1),
 	}
-	x := newIndex(s.DB, o.GenerationEvents, o.CacheBytes/8)
-	ix := &indexer{store: s, index: x}
-	if err := ix.recover(tails); err != nil {
-		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.close())
-	}
 	generations := make(chan *sealed, maxSealed)
 	c := &committer{
-		db: s.DB, index: x, sealed: generations, clock: o.Clock, latest: &l.latest, single: info.Single,
+		files: files, index: x, sealed: generations, clock: o.Clock, latest: &l.latest, single: info.Single,
 		space:  &space{fs: o.FS, dir: dir, reserve: o.ReserveBytes},
-		shards: tails,
+		shards: r.tails,
 	}
-	for _, t := range tails {
+	for _, t := range r.tails {
 		l.latest.Store(max(l.latest.Load(), t.lastAt))
 	}
 	c.setRoutes()
 	v, _ := c.publish()
 	l.view.Store(v)
-	l.index = x
 	if err := l.sweep(context.Background()); errors.Is(err, leat.ErrCorrupt) {
 		o.Logger.Warn("what is trimmed stays on the disk", "dir", dir, "error", err)
 	} else if err != nil {
-		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.close())
+		return nil, err
 	}
 	// One group may wait for its sync while the next is built, and no more:
 	// more would only make groups smaller.
@@ -160,13 +179,16 @@ func (l *Log) Close() error {
 	if l.closed {
 		return nil
 	}
-	l.flush()
 	l.closed = true
 	close(l.closing)
 	if l.stuck.Load() {
 		return fmt.Errorf("close log in %s: %w", l.dir, l.fuse.err())
 	}
-	err := l.store.close()
+	var err error
+	if l.fuse.err() == nil {
+		err = l.files.prove()
+	}
+	err = errors.Join(err, l.files.close(), l.store.close())
 	if stopped := l.fuse.err(); stopped != nil {
 		err = stopped
 	}
@@ -174,29 +196,6 @@ func (l *Log) Close() error {
 		return fmt.Errorf("close log in %s: %w", l.dir, err)
 	}
 	return nil
-}
-
-// flush sorts into files what is in the write-ahead log alone, of which Pebble
-// does not notice all damage. It may be left out.
-func (l *Log) flush() {
-	if l.fuse.err() != nil || l.stuck.Load() {
-		return
-	}
-	if _, err := askRoom(l.o.FS, l.dir, l.o.ReserveBytes, memTables*memTableBytes); err != nil {
-		return
-	}
-	done, err := l.store.AsyncFlush()
-	if err != nil {
-		return
-	}
-	patience := time.NewTimer(closePatience)
-	defer patience.Stop()
-	select {
-	case <-done:
-	case <-l.fuse.blown:
-	case <-patience.C:
-		l.fuse.blow(fmt.Errorf("the store did not sort its files within %v of closing the log", closePatience))
-	}
 }
 
 // closePatience is how long Close waits for a store that does not finish what

@@ -28,20 +28,24 @@ type storedEpoch struct {
 	Heads  map[leat.ShardID]uint64 `json:"heads"`
 }
 
-// storedShard is what a shard's blocks do not tell.
+// storedShard is a shard at one moment: where its groups went on from.
 type storedShard struct {
 	From    leat.HashKey   `json:"from"`
 	To      leat.HashKey   `json:"to"`
 	Parents []leat.ShardID `json:"parents,omitempty"`
 	Closed  bool           `json:"closed,omitempty"`
 	Oldest  uint64         `json:"oldest"`
-	Head    uint64         `json:"floorhead,omitempty"` // when this was written
-	At      int64          `json:"floorat,omitempty"`   // of the event at Head
+	Head    uint64         `json:"floorhead,omitempty"`
+	At      int64          `json:"floorat,omitempty"` // of the event at Head
+	Group   uint64         `json:"group,omitempty"`   // number of the first group that is not in this
 }
 
 // initialise makes an empty store hold a log without events.
 func (s *store) initialise(info leat.Info, shards []leat.Shard) error {
 	if err := s.mustBeEmpty(); err != nil {
+		return err
+	}
+	if err := s.makeBlocksDir(); err != nil {
 		return err
 	}
 	b := s.NewBatch()
@@ -51,12 +55,18 @@ func (s *store) initialise(info leat.Info, shards []leat.Shard) error {
 	}
 	for i, shard := range shards {
 		t := &tail{Shard: shard, number: uint32(i)}
-		if err := t.save(b); err != nil {
-			return err
-		}
+		set(b, shardKey(t.number), t.text(1))
 	}
 	set(b, formatKey, []byte(formatVersion))
 	return s.applySync(b)
+}
+
+// makeBlocksDir makes the directory of the files of blocks, durably so.
+func (s *store) makeBlocksDir() error {
+	if err := s.fs.MkdirAll(s.fs.PathJoin(s.dir, blocksDir), 0o755); err != nil {
+		return err
+	}
+	return syncDir(s.fs, s.dir)
 }
 
 // saveInfo writes what identifies a log.
@@ -96,34 +106,27 @@ func (s *store) mustBeEmpty() error {
 
 var errForeign = errors.New("the directory holds a Pebble store that is not a log's")
 
-// save writes what a shard's blocks do not tell.
-func (t *tail) save(b *pebble.Batch) error {
+// text returns a shard as it is stored before a group.
+func (t *tail) text(group uint64) []byte {
 	text, err := json.Marshal(storedShard{
 		From: t.From, To: t.To, Parents: t.Parents, Closed: t.Closed, Oldest: t.Oldest, Head: t.Head, At: t.lastAt,
+		Group: group,
 	})
 	if err != nil {
-		return err
+		panic(err) // of numbers and names there is none
 	}
-	set(b, shardKey(t.number), text)
-	return nil
+	return text
 }
 
-// recover reads what a store holds of a log, and where its shards go on.
-func (s *store) recover() (leat.Info, []*tail, error) {
-	info, err := s.readInfo()
-	if err != nil {
-		return leat.Info{}, nil, err
-	}
-	shards, err := s.readShards()
-	if err != nil {
-		return leat.Info{}, nil, err
-	}
-	for _, t := range shards {
-		if err := s.findEnd(t); err != nil {
-			return leat.Info{}, nil, err
+// readMark returns where a group begins, of which only the number is known when
+// the store does not say it.
+func (s *store) readMark(group uint64) blockEnd {
+	if value, err := s.value(markKey); err == nil {
+		if mark, err := parseBlockEnd(value); err == nil && mark.group == group {
+			return mark
 		}
 	}
-	return info, shards, nil
+	return blockEnd{group: group}
 }
 
 func (s *store) readInfo() (leat.Info, error) {
@@ -133,8 +136,8 @@ func (s *store) readInfo() (leat.Info, error) {
 		return leat.Info{}, s.notALog()
 	case err != nil:
 		return leat.Info{}, corruptOr(err)
-	case string(format) == firstFormat:
-		return leat.Info{}, fmt.Errorf("its format is version 1: open the log once to bring it to version %s: %w", formatVersion, leat.ErrUnsupported)
+	case string(format) == firstFormat, string(format) == secondFormat:
+		return leat.Info{}, fmt.Errorf("its format is version %s: open the log once to bring it to version %s: %w", format, formatVersion, leat.ErrUnsupported)
 	case string(format) != formatVersion:
 		return leat.Info{}, fmt.Errorf("its format is version %q, this engine reads version %s: %w", format, formatVersion, leat.ErrUnsupported)
 	}
@@ -170,28 +173,12 @@ func (s *store) readShards() ([]*tail, error) {
 	var shards []*tail
 	for it.First(); it.Valid(); it.Next() {
 		n := len(shards)
-		var stored storedShard
 		if !bytes.Equal(it.Key(), shardKey(uint32(n))) {
 			return nil, fmt.Errorf("%w: no description of %s", leat.ErrCorrupt, leat.ShardNumber(n))
 		}
-		if err := json.Unmarshal(it.Value(), &stored); err != nil {
-			return nil, fmt.Errorf("%w: description of %s: %w", leat.ErrCorrupt, leat.ShardNumber(n), err)
+		if shards, err = describe(shards, uint32(n), it.Value()); err != nil {
+			return nil, err
 		}
-		t := &tail{
-			Shard: leat.Shard{
-				ID: leat.ShardNumber(n), From: stored.From, To: stored.To, Parents: stored.Parents,
-				Closed: stored.Closed, Oldest: stored.Oldest, Head: stored.Head,
-			},
-			number: uint32(n), lastAt: stored.At, bell: new(bell),
-		}
-		for _, p := range t.Parents {
-			i := slices.IndexFunc(shards, func(s *tail) bool { return s.ID == p })
-			if i < 0 {
-				return nil, fmt.Errorf("%w: %s has the parent %s, which does not stand before it", leat.ErrCorrupt, t.ID, p)
-			}
-			t.parents = append(t.parents, shards[i])
-		}
-		shards = append(shards, t)
 	}
 	if err := it.Error(); err != nil {
 		return nil, corruptOr(err)
@@ -202,24 +189,33 @@ func (s *store) readShards() ([]*tail, error) {
 	return shards, nil
 }
 
-// findEnd moves a shard to the end of its last block.
-func (s *store) findEnd(t *tail) error {
-	it, err := s.NewIter(&pebble.IterOptions{LowerBound: blockKey(t.number, 0), UpperBound: blockKey(t.number+1, 0)})
-	if err != nil {
-		return corruptOr(err)
+// describe makes a shard, which may be the next one, what a text says.
+func describe(shards []*tail, number uint32, text []byte) ([]*tail, error) {
+	id := leat.ShardNumber(int(number))
+	var stored storedShard
+	if err := json.Unmarshal(text, &stored); err != nil {
+		return nil, fmt.Errorf("%w: description of %s: %w", leat.ErrCorrupt, id, err)
 	}
-	defer it.Close()
-	if !it.Last() {
-		return corruptOr(it.Error())
+	switch {
+	case int(number) > len(shards):
+		return nil, fmt.Errorf("%w: no description of %s", leat.ErrCorrupt, leat.ShardNumber(len(shards)))
+	case int(number) == len(shards):
+		shards = append(shards, &tail{number: number, bell: new(bell)})
 	}
-	b, err := blockAt(it)
-	if err != nil {
-		return corruptOr(err)
+	t := shards[number]
+	t.Shard = leat.Shard{
+		ID: id, From: stored.From, To: stored.To, Parents: stored.Parents,
+		Closed: stored.Closed, Oldest: stored.Oldest, Head: stored.Head,
 	}
-	if b.last >= t.Head {
-		t.Head, t.lastAt = b.last, b.record(b.len()-1).at
+	t.lastAt, t.group, t.parents = stored.At, stored.Group, nil
+	for _, p := range t.Parents {
+		i := slices.IndexFunc(shards[:number], func(s *tail) bool { return s.ID == p })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: %s has the parent %s, which does not stand before it", leat.ErrCorrupt, id, p)
+		}
+		t.parents = append(t.parents, shards[i])
 	}
-	return nil
+	return shards, nil
 }
 
 // set adds a pair to a batch. It fails only for indexed batches, which ours are

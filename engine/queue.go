@@ -3,7 +3,6 @@ package engine
 import (
 	"sync"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/leathq/leat"
 )
 
@@ -29,12 +28,13 @@ type group struct {
 	taken bool // by the committer; guarded by the queue
 
 	// Set by the committer.
-	batch   *pebble.Batch // nil when there is nothing to write
-	view    *view         // what readers see once it is durable
-	changed []*bell       // of shards that have something new
-	events  uint64        // that it records
-	written uint64        // bytes of their blocks
-	refused bool          // nothing was tried, errs says why
+	file    *handle // to be synced; nil when nothing was written
+	number  uint64  // of the group in the files of blocks
+	view    *view   // what readers see once it is durable
+	changed []*bell // of shards that have something new
+	events  uint64  // that it records
+	written uint64  // bytes of their blocks
+	refused bool    // nothing was tried, errs says why
 
 	// Set when done is closed.
 	errs []error // of ops

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/leathq/leat"
 )
 
@@ -136,34 +135,20 @@ func (r *shardReader) run(ctx context.Context) error {
 	if r.batch.Next == r.head {
 		return nil
 	}
-	it, err := r.log.store.NewIter(&pebble.IterOptions{
-		LowerBound: blockKey(r.number, r.batch.Next+1), UpperBound: blockKey(r.number, r.head+1),
-	})
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.First(); it.Valid(); it.Next() {
+	blocks := blockCursor{log: r.log, memory: r.log.index.memory.Load(), shard: r.number}
+	defer blocks.close()
+	for r.batch.Next < r.head {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b, err := r.log.blockAt(it)
+		b, err := blocks.next(r.batch.Next + 1)
 		if err != nil {
 			return err
-		}
-		if !b.holds(r.batch.Next + 1) {
-			return missing(r.number, r.batch.Next+1)
 		}
 		full, err := r.readBlock(b)
 		if err != nil || full {
 			return err
 		}
-	}
-	if err := it.Error(); err != nil {
-		return err
-	}
-	if r.batch.Next < r.head {
-		return missing(r.number, r.batch.Next+1)
 	}
 	return nil
 }
@@ -209,20 +194,4 @@ func (r *shardReader) take(seq uint64, raw []byte) error {
 	r.batch.Events = append(r.batch.Events, leat.Recorded{})
 	r.gift.event(&r.batch.Events[len(r.batch.Events)-1], r.batch.Shard, seq, raw)
 	return nil
-}
-
-// blockAt returns the block at an iterator.
-func (l *Log) blockAt(it *pebble.Iterator) (*block, error) {
-	shard, last, err := parseBlockKey(it.Key())
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", leat.ErrCorrupt, err)
-	}
-	if b := l.blocks.get(blockID{shard, last}); b != nil {
-		return b, nil
-	}
-	b, err := blockAt(it)
-	if err == nil {
-		l.blocks.add(b)
-	}
-	return b, err
 }

@@ -10,47 +10,156 @@ import (
 	"github.com/leathq/leat"
 )
 
-// recover makes the index what it was: the store has it up to what it covers,
-// the blocks after that are read again. Shards must be in the order of their
-// numbers, so that the versions of a stream come in order.
-func (ix *indexer) recover(shards []*tail) error {
-	if err := ix.store.removeTables(); err != nil {
-		return err
+// A replay makes of the store, and of the groups that came after it, what a log
+// was. It indexes what the store has not indexed.
+type replay struct {
+	tails   []*tail
+	covered []uint64 // by shard: what is indexed, in the store or in memory
+	mark    blockEnd // the groups from here on change tails
+	block   func(*block, extent) error
+
+	at blockEnd // behind the last group
+}
+
+// newReplay begins with what the store knows.
+func (s *store) newReplay(block func(*block, extent) error) (*replay, error) {
+	r := &replay{block: block}
+	var err error
+	if r.tails, err = s.readShards(); err != nil {
+		return nil, err
 	}
-	covered, err := ix.store.readCovered(len(shards))
+	r.mark = s.readMark(r.tails[0].group)
+	if r.covered, err = s.readCovered(len(r.tails)); err != nil {
+		return nil, err
+	}
+	for _, t := range r.tails {
+		if r.covered[t.number] > t.Head {
+			return nil, fmt.Errorf("%w: the index of %s goes up to %d, its events up to %d: go back to a backup",
+				leat.ErrCorrupt, t.ID, r.covered[t.number], t.Head)
+		}
+	}
+	return r, nil
+}
+
+// from returns where to begin: at the first group that is not indexed.
+func (r *replay) from(files *blockFiles) blockEnd {
+	for _, t := range r.tails {
+		if r.covered[t.number] < t.Head {
+			return files.first()
+		}
+	}
+	if r.mark.file == 0 {
+		return files.first()
+	}
+	return r.mark
+}
+
+// run reads the groups between two ends, and calls then after each.
+func (r *replay) run(files *blockFiles, from, to blockEnd, then func() error) error {
+	return files.each(from, to, func(g *storedGroup) error {
+		live := g.number >= r.mark.group
+		err := g.each(func(x extent, data []byte) error {
+			return r.readBlock(x, data, live)
+		}, func(number uint32, text []byte) (err error) {
+			if live {
+				r.tails, err = describe(r.tails, number, text)
+				r.covered = append(r.covered, make([]uint64, len(r.tails)-len(r.covered))...)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		r.at = blockEnd{g.file, g.end(), g.number + 1}
+		return then()
+	})
+}
+
+func (r *replay) readBlock(x extent, data []byte, live bool) error {
+	id := blockIDOf(data)
+	b, err := parseBlock(id, data)
 	if err != nil {
 		return err
 	}
-	for _, t := range shards {
-		if covered[t.number] > t.Head {
-			return fmt.Errorf("%w: the index of %s goes up to %d, its events up to %d: the last ones are lost, so go back to a backup",
-				leat.ErrCorrupt, t.ID, covered[t.number], t.Head)
-		}
+	if int(id.shard) >= len(r.tails) {
+		return b.corrupt("there is no such shard")
 	}
-	ix.covered = slices.Clone(covered)
-	if err := ix.index.recover(ix.store, covered); err != nil {
+	t := r.tails[id.shard]
+	if live {
+		if b.first != t.Head+1 && (t.Head > 0 || b.first != t.Oldest) {
+			return b.corrupt(fmt.Sprintf("follows sequence %d", t.Head))
+		}
+		t.Head, t.lastAt = b.last, b.record(b.len()-1).at
+	}
+	if b.last <= r.covered[id.shard] {
+		return nil
+	}
+	r.covered[id.shard] = b.last
+	return r.block(b, x)
+}
+
+// replay makes the index what it was, and the files ready for more.
+func (ix *indexer) replay(files *blockFiles, r *replay) error {
+	if err := ix.store.removeTables(); err != nil {
 		return err
 	}
-	oldest := func(shard uint32) uint64 { return shards[shard].Oldest }
-	for _, t := range shards {
-		err := ix.store.eachBlock(t.number, covered[t.number]+1, func(b *block) error {
-			ix.index.recoverBlock(b)
-			covered[t.number] = b.last
-			if ix.progress != nil {
-				if err := ix.progress(b.len()); err != nil {
-					return err
-				}
-			}
-			if !ix.index.memory.Load().growing().full(ix.index.size) {
-				return nil
-			}
-			return ix.add(&sealed{generation: ix.index.seal(), heads: slices.Clone(covered)}, oldest)
-		})
-		if err != nil {
-			return fmt.Errorf("index the events of %s above %d (if they are damaged, go back to a backup): %w", t.ID, covered[t.number], err)
-		}
+	ix.covered = slices.Clone(r.covered)
+	if err := ix.index.recover(ix.store, r.covered, r.mark); err != nil {
+		return err
+	}
+	if err := files.open(); err != nil {
+		return err
+	}
+	found, err := files.scan(r.mark)
+	if err != nil {
+		return err
+	}
+	full := func() error { return ix.addFull(r) }
+	begun := r.from(files)
+	if err := r.run(files, begun, found.proven, full); err != nil {
+		return err
+	}
+	from, err := files.resume(found, r.tails)
+	if err != nil {
+		return err
+	}
+	if err := r.run(files, from, files.end, full); err != nil {
+		return err
+	}
+	if err := files.haveAll(r.tails); err != nil {
+		return err
+	}
+	if begun.group < r.mark.group {
+		return ix.addRead(r) // so that the next time begins at the mark
 	}
 	return nil
+}
+
+// addBlock notes a block that is read again.
+func (ix *indexer) addBlock(b *block, x extent) error {
+	ix.index.recoverBlock(b, x)
+	if ix.progress == nil {
+		return nil
+	}
+	return ix.progress(b)
+}
+
+// addFull adds what was read again to the store when it is as much as a
+// generation.
+func (ix *indexer) addFull(r *replay) error {
+	if !ix.index.memory.Load().growing().full(ix.index.size) {
+		return nil
+	}
+	return ix.addRead(r)
+}
+
+func (ix *indexer) addRead(r *replay) error {
+	s := &sealed{generation: ix.index.seal(), heads: slices.Clone(r.covered), mark: r.mark}
+	if r.at.group > r.mark.group {
+		s.mark = r.at
+		s.shards = textsOf(r.tails, r.at.group)
+	}
+	return ix.add(s, func(shard uint32) uint64 { return r.tails[shard].Oldest })
 }
 
 // readCovered returns, by shard, the sequence up to which the store has the
@@ -73,14 +182,14 @@ func (s *store) readCovered(shards int) ([]uint64, error) {
 }
 
 // recover reads the greatest UUIDs of the store.
-func (x *index) recover(s *store, covered []uint64) error {
+func (x *index) recover(s *store, covered []uint64, mark blockEnd) error {
 	it, err := s.NewIter(&pebble.IterOptions{LowerBound: []byte{uuidPrefix}, UpperBound: []byte{uuidPrefix + 1}})
 	if err != nil {
 		return corruptOr(err)
 	}
 	defer it.Close()
 	m := *x.memory.Load()
-	m.covered = slices.Clone(covered)
+	m.covered, m.mark = slices.Clone(covered), mark
 	for it.Last(); it.Valid(); it.Prev() {
 		stream, id, err := parseIDKey(it.Key())
 		if err != nil {
@@ -122,27 +231,8 @@ func (l *Log) learnNames() {
 	l.index.names.ready.Store(it.Error() == nil)
 }
 
-// eachBlock calls do for the blocks of a shard that end at a sequence or above.
-func (s *store) eachBlock(shard uint32, from uint64, do func(*block) error) error {
-	it, err := s.NewIter(&pebble.IterOptions{LowerBound: blockKey(shard, from), UpperBound: blockKey(shard+1, 0)})
-	if err != nil {
-		return corruptOr(err)
-	}
-	defer it.Close()
-	for it.First(); it.Valid(); it.Next() {
-		b, err := blockAt(it)
-		if err == nil {
-			err = do(b)
-		}
-		if err != nil {
-			return corruptOr(err)
-		}
-	}
-	return corruptOr(it.Error())
-}
-
 // recoverBlock notes the events and runs of a block.
-func (x *index) recoverBlock(b *block) {
+func (x *index) recoverBlock(b *block, at extent) {
 	entries := b.entries()
 	events := make([]*entry, len(entries))
 	t := target{}
@@ -154,7 +244,7 @@ func (x *index) recoverBlock(b *block) {
 		x.note(&t, e, e.version)
 		events[i] = e
 	}
-	x.addBlock(events)
+	x.addBlock(events, at)
 }
 
 // entries returns the events as they were recorded. Their strings are in the

@@ -30,7 +30,7 @@ func Repair(ctx context.Context, dir string, o Options, progress func(done, tota
 	if err != nil {
 		return Report{}, fmt.Errorf("repair log: %w", err)
 	}
-	r := repair{store: s, index: newIndex(s.DB, o.GenerationEvents, o.CacheBytes/8), progress: progress}
+	r := repair{store: s, o: o, index: newIndex(s.DB, o.GenerationEvents, o.CacheBytes/8), progress: progress}
 	err = errors.Join(r.run(ctx), f.err())
 	if err = errors.Join(err, s.close()); err != nil {
 		return Report{}, fmt.Errorf("repair log in %s: %w", dir, err)
@@ -40,6 +40,7 @@ func Repair(ctx context.Context, dir string, o Options, progress func(done, tota
 
 type repair struct {
 	store    *store
+	o        Options
 	index    *index
 	tails    []*tail
 	progress func(done, total uint64)
@@ -48,15 +49,8 @@ type repair struct {
 }
 
 func (r *repair) run(ctx context.Context) error {
-	if err := r.store.upgrade(); err != nil {
+	if err := r.store.upgrade(r.o); err != nil {
 		return err
-	}
-	var err error
-	if _, r.tails, err = r.store.recover(); err != nil {
-		return err
-	}
-	for _, t := range r.tails {
-		r.total += 3 * (t.Head + 1 - t.Oldest)
 	}
 	if err := r.checkBlocks(ctx); err != nil {
 		return err
@@ -69,27 +63,40 @@ func (r *repair) run(ctx context.Context) error {
 
 // checkBlocks reads all blocks.
 func (r *repair) checkBlocks(ctx context.Context) error {
-	for _, t := range r.tails {
-		next := t.Oldest
-		err := r.store.eachBlock(t.number, 1, func(b *block) error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if b.last >= t.Oldest {
-				if !b.holds(next) {
-					return missing(t.number, next)
-				}
-				r.done += b.last + 1 - next
-				next = b.last + 1
-				r.progress(r.done, r.total)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	var err error
+	if r.tails, err = r.store.shardsAtEnd(); err != nil {
+		return err
 	}
-	return nil
+	for _, t := range r.tails {
+		r.total += 3 * (t.Head + 1 - t.Oldest)
+	}
+	p, err := r.store.newReplay(func(b *block, _ extent) error { return r.passed(ctx, b) })
+	if err != nil {
+		return err
+	}
+	clear(p.covered)
+	files := newBlockFiles(r.o.FS, r.store.dir, r.store.fuse, blockFileBytes)
+	err = files.open()
+	var found scan
+	if err == nil {
+		found, err = files.scan(p.mark)
+	}
+	if err == nil {
+		err = p.run(files, files.first(), found.end, func() error { return nil })
+	}
+	if err == nil {
+		err = files.haveAll(p.tails)
+	}
+	return errors.Join(err, files.close())
+}
+
+// passed notes that the events of a block are done once more.
+func (r *repair) passed(ctx context.Context, b *block) error {
+	if oldest := r.tails[b.shard].Oldest; b.last >= oldest {
+		r.done += b.last + 1 - max(b.first, oldest)
+		r.progress(r.done, r.total)
+	}
+	return ctx.Err()
 }
 
 // removeIndex removes what the blocks tell. Without it, and the note of what it
@@ -97,8 +104,8 @@ func (r *repair) checkBlocks(ctx context.Context) error {
 func (r *repair) removeIndex(ctx context.Context) error {
 	b := r.store.NewBatch()
 	defer b.Close()
-	for _, prefix := range []byte{coverPrefix, runPrefix} {
-		if err := b.DeleteRange([]byte{prefix}, []byte{prefix + 1}, nil); err != nil {
+	for _, prefix := range []byte{coverPrefix, blockPrefix, runPrefix} {
+		if err := b.DeleteRange([]byte{prefix, 0}, []byte{prefix + 1}, nil); err != nil { // markKey stays
 			return err
 		}
 	}
@@ -184,17 +191,15 @@ func (r *repair) edit(ctx context.Context, prefix byte, do func(b *pebble.Batch,
 
 // rebuild indexes all blocks.
 func (r *repair) rebuild(ctx context.Context) error {
-	ix := &indexer{store: r.store, index: r.index, progress: func(events int) error {
-		r.done += uint64(events)
-		r.progress(min(r.done, r.total), r.total)
-		return ctx.Err()
-	}}
-	if err := ix.recover(r.tails); err != nil {
+	ix := &indexer{store: r.store, index: r.index, progress: func(b *block) error { return r.passed(ctx, b) }}
+	p, err := r.store.newReplay(ix.addBlock)
+	if err != nil {
 		return err
 	}
-	heads := make([]uint64, len(r.tails))
-	for i, t := range r.tails {
-		heads[i] = t.Head
+	files := newBlockFiles(r.o.FS, r.store.dir, r.store.fuse, blockFileBytes)
+	err = ix.replay(files, p)
+	if err == nil {
+		err = ix.addRead(p)
 	}
-	return ix.add(&sealed{generation: r.index.seal(), heads: heads}, func(shard uint32) uint64 { return r.tails[shard].Oldest })
+	return errors.Join(err, files.close())
 }

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// Every byte appended is written to the write-ahead log, and flushed before
-	// that is removed, with its index.
-	spacePerByte = 3
+	// Every byte appended needs an index, which may be sorted into other files
+	// before those it was in are removed.
+	spacePerByte = 2
 
 	// spaceCheckEvery is how long an answer of the file system is trusted.
 	spaceCheckEvery = 100 * time.Millisecond

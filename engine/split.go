@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/leathq/leat"
@@ -48,16 +49,26 @@ func (o *splitOp) apply(c *committer) error {
 	}
 	c.setRoutes()
 	o.children = children
-	return c.save(changed...)
+	c.save(changed...)
+	return nil
 }
 
 // save writes what the blocks of shards do not tell.
-func (c *committer) save(changed ...*tail) error {
+func (c *committer) save(changed ...*tail) {
+	c.cutBlocks() // what comes before
 	for _, t := range changed {
-		if err := t.save(c.batch); err != nil {
-			return err
-		}
+		text := t.text(c.begun.group + 1)
+		c.out = appendItem(c.out, itemShard, 4+len(text))
+		c.out = append(binary.LittleEndian.AppendUint32(c.out, t.number), text...)
 		c.touch(t)
 	}
-	return nil
+}
+
+// textsOf describes shards before a group.
+func textsOf(shards []*tail, group uint64) [][]byte {
+	texts := make([][]byte, len(shards))
+	for i, t := range shards {
+		texts[i] = t.text(group)
+	}
+	return texts
 }

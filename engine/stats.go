@@ -62,7 +62,7 @@ func (l *Log) Stats() Stats {
 		Generations: l.generations.Load(), CacheHits: l.blocks.hits.Load(), CacheMisses: l.blocks.misses.Load(),
 		ClockBehind: max(0, time.Duration(l.latest.Load()-l.o.Clock().UnixNano())),
 		Stopped:     l.fuse.err(),
-		Syncs:       l.store.syncs.read(), Stalls: l.store.stalls.read(),
+		Syncs:       l.files.syncs.read(), Stalls: l.store.stalls.read(),
 	}
 	if l.o.ReserveBytes >= 0 {
 		_, s.Full = askRoom(l.o.FS, l.dir, l.o.ReserveBytes, 0)
@@ -79,7 +79,7 @@ func (l *Log) Stats() Stats {
 	defer l.reading.RUnlock()
 	if !l.closed {
 		s.Store = storeStats(l.store.Metrics())
-		s.DiskBytes = dirBytes(l.o.FS, l.dir)
+		s.DiskBytes = dirBytes(l.o.FS, l.dir, l.files.dir)
 		s.MemoryBytes = s.Store.CacheBytes + s.Store.MemTableBytes + uint64(l.blocks.bytes()) + s.Unindexed*indexBytes
 	}
 	return s
@@ -103,17 +103,17 @@ func storeStats(m *pebble.Metrics) StoreStats {
 	return s
 }
 
-// dirBytes returns the lengths of the files in a directory that has no others in
-// it. Pebble's own figures leave out the blob files that it found when it opened
-// the store.
-func dirBytes(fsys vfs.FS, dir string) (bytes uint64) {
-	names, err := fsys.List(dir)
-	if err != nil {
-		return 0
-	}
-	for _, name := range names {
-		if info, err := fsys.Stat(fsys.PathJoin(dir, name)); err == nil { // else it has gone meanwhile
-			bytes += uint64(info.Size())
+// dirBytes returns the lengths of the files in directories.
+func dirBytes(fsys vfs.FS, dirs ...string) (bytes uint64) {
+	for _, dir := range dirs {
+		names, err := fsys.List(dir)
+		if err != nil {
+			continue
+		}
+		for _, name := range names {
+			if info, err := fsys.Stat(fsys.PathJoin(dir, name)); err == nil && !info.IsDir() { // else it has gone meanwhile
+				bytes += uint64(info.Size())
+			}
 		}
 	}
 	return bytes

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -91,16 +90,11 @@ func (s *store) close() error {
 	return errors.Join(err, s.lock.Close())
 }
 
-// Blocks are in memory, in tables of this size, until they are written into
-// files.
-const (
-	memTables     = 4
-	memTableBytes = 32 << 20
-)
+// memTableBytes is for what the store is given one by one, which is little.
+const memTableBytes = 1 << 20
 
-// pebbleOptions are chosen for what the store holds: blocks that are written
-// once, in order, and read in order, and small index entries that are looked up
-// one by one.
+// pebbleOptions are chosen for what the store holds: small entries that come as
+// sorted tables and are looked up one by one.
 func pebbleOptions(dir string, o Options, f *fuse) (*pebble.Options, *traffic) {
 	t := new(traffic)
 	logger := storeLogger{o.Logger, f, t}
@@ -111,39 +105,25 @@ func pebbleOptions(dir string, o Options, f *fuse) (*pebble.Options, *traffic) {
 		EventListener:      logger.listener(),
 
 		// Pebble takes the memory of memtables out of the cache.
-		Cache:                       pebble.NewCache(o.CacheBytes/2 + memTables*memTableBytes),
-		MemTableSize:                memTableBytes,
-		MemTableStopWritesThreshold: memTables,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       64,
-		LBaseMaxBytes:               256 << 20,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		Cache:                      pebble.NewCache(o.CacheBytes/2 + 2*memTableBytes),
+		MemTableSize:               memTableBytes,
+		L0CompactionThreshold:      4,
+		L0StopWritesThreshold:      64,
+		LBaseMaxBytes:              256 << 20,
+		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 
-		// Data files go to the disk in pieces rather than in one burst that the
-		// syncs of the write-ahead log would have to wait for. The log itself is
-		// synced with every group.
+		// Tables go to the disk in pieces rather than in one burst that the syncs
+		// of the blocks would have to wait for.
 		BytesPerSync: 1 << 20,
-
-		// Trimmed blocks give their space back without waiting for new appends.
-		FlushDelayDeleteRange: time.Second,
 	}
+	// A checkpoint of Pebble 2.1.7 leaves out tables that it has yet to put into
+	// its levels.
+	po.Experimental.DisableIngestAsFlushable = func() bool { return true }
 	for i := range po.Levels {
 		po.Levels[i].BlockSize = 16 << 10
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most IDs asked for are new
 	}
 	po.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
-
-	// Blocks are in files of their own, so that sorting the index does not
-	// rewrite them over and over.
-	po.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
-		return pebble.ValueSeparationPolicy{
-			Enabled:               true,
-			MinimumSize:           1 << 10,
-			MaxBlobReferenceDepth: 10,
-			RewriteMinimumAge:     time.Minute,
-			TargetGarbageRatio:    0.3,
-		}
-	}
 	return po, t
 }
 

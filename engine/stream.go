@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -342,7 +341,7 @@ func (p *piece) open(r run, seq uint64) error {
 		}
 		return missing(r.shard, seq)
 	}
-	b, err := p.log.blockOf(r)
+	b, err := p.log.blockOf(p.memory, r)
 	if err == nil && (!b.holds(seq) || !b.holds(r.seq)) {
 		err = missing(r.shard, seq)
 	}
@@ -351,36 +350,6 @@ func (p *piece) open(r run, seq uint64) error {
 	}
 	p.block = b
 	return err
-}
-
-// blockOf returns the block that holds a run.
-func (l *Log) blockOf(r run) (*block, error) {
-	if r.block > 0 {
-		if b := l.blocks.get(blockID{r.shard, r.block}); b != nil {
-			return b, nil
-		}
-	}
-	b, err := readBlockOf(l.store, r)
-	if err == nil {
-		l.blocks.add(b)
-	}
-	return b, err
-}
-
-func readBlockOf(db pebble.Reader, r run) (*block, error) {
-	if r.block == 0 {
-		return findBlock(db, r.shard, r.seq)
-	}
-	key := blockKey(r.shard, r.block)
-	value, closer, err := db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, missing(r.shard, r.seq)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer closer.Close()
-	return parseBlock(key, bytes.Clone(value))
 }
 
 // full reports whether the piece is large enough. The next may be larger.

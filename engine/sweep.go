@@ -10,10 +10,11 @@ import (
 	"github.com/leathq/leat"
 )
 
-// What is trimmed of a shard is removed in two ways. Its blocks go at once, in
-// one range, but not before the store has their index, which keeps IDs and heads
-// for good. Their runs lie scattered among those that are kept; it takes a look
-// at all runs to remove them, so that waits until a quarter of them is stale.
+// What is trimmed of a shard is removed in two ways. A file of blocks goes at
+// once when all its blocks are trimmed, but not before the store has their index,
+// which keeps IDs and heads for good. Their runs lie scattered among those that
+// are kept; it takes a look at all runs to remove them, so that waits until a
+// quarter of them is stale.
 
 // A swept is how far a shard is swept: what lies below these sequences is gone.
 type swept struct{ blocks, runs uint64 }
@@ -48,8 +49,8 @@ func (l *Log) sweep(ctx context.Context) error {
 	return l.sweepRuns(ctx)
 }
 
-// sweepBlocks removes the blocks that lie below the oldest sequence kept of
-// their shards, as far as the store has their index.
+// sweepBlocks removes the files of blocks that lie below the oldest sequence kept
+// of their shards, and where they were, as far as the store has their index.
 func (l *Log) sweepBlocks(ctx context.Context) error {
 	l.sweeping.Lock()
 	defer l.sweeping.Unlock()
@@ -62,33 +63,35 @@ func (l *Log) sweepBlocks(ctx context.Context) error {
 	defer l.reading.RUnlock()
 	b := l.store.NewBatch()
 	defer b.Close()
-	covered := l.index.memory.Load().covered
+	m := l.index.memory.Load()
 	for number, s := range l.view.Load().shards {
-		if s.Oldest == 1 || number >= len(covered) {
+		if s.Oldest == 1 || number >= len(m.covered) {
 			continue
 		}
 		done, err := l.store.readSwept(uint32(number))
 		if err != nil {
 			return fmt.Errorf("remove what is trimmed of %s: %w", s.ID, err)
 		}
-		to := min(s.Oldest, covered[number]+1)
+		to := min(s.Oldest, m.covered[number]+1)
 		if to <= done.blocks {
 			continue
 		}
-		// A block that also holds kept events stays: its key is not below.
+		// What is known of a block that also holds kept events stays: its key is not below.
 		if err := b.DeleteRange(blockKey(uint32(number), 0), blockKey(uint32(number), to), nil); err != nil {
 			return err
 		}
 		done.blocks = to
 		done.save(b, uint32(number))
 	}
-	if b.Empty() {
-		return nil
-	}
 	if err := l.fuse.err(); err != nil {
 		return err
 	}
-	return l.write(func() error { return l.store.Apply(b, pebble.NoSync) })
+	if !b.Empty() {
+		if err := l.write(func() error { return l.store.Apply(b, pebble.NoSync) }); err != nil {
+			return err
+		}
+	}
+	return l.files.removeBefore(m.mark.file, l.view.Load().oldest)
 }
 
 // sweepRuns removes the runs that lie below the oldest sequence kept of their
@@ -200,4 +203,20 @@ func (l *Log) runsSwept(ctx context.Context, v *view) error {
 		return err
 	}
 	return l.write(func() error { return l.store.Apply(b, pebble.NoSync) })
+}
+
+// write applies something to the store. When that fails, the fuse has blown.
+func (l *Log) write(apply func() error) (err error) {
+	defer func() {
+		// Pebble panics when it finds its write-ahead log broken, holding a lock
+		// that its Close needs.
+		if p := recover(); p != nil {
+			l.stuck.Store(true)
+			err = fmt.Errorf("write-ahead log: %v", p)
+		}
+		if err != nil {
+			l.fuse.blow(err)
+		}
+	}()
+	return apply()
 }

@@ -11,7 +11,8 @@ type tail struct {
 	leat.Shard
 	parents []*tail // those that Parents names
 	number  uint32
-	lastAt  int64 // of its last event ever, 0 when there was none
+	lastAt  int64  // of its last event ever, 0 when there was none
+	group   uint64 // number of the first group of which it does not know, as it was stored
 	bell    *bell
 	touched bool
 	current *shardView // as readers will see it once the groups so far are durable

@@ -45,7 +45,7 @@ func (o *trimOp) apply(c *committer) error {
 	if o.below <= t.Oldest {
 		return nil
 	}
-	oldest, err := c.commitOf(t, o.below)
+	oldest, err := o.log.commitOf(t, o.below)
 	if err != nil || oldest == t.Oldest {
 		return err
 	}
@@ -60,7 +60,8 @@ func (o *trimOp) apply(c *committer) error {
 		return err
 	}
 	o.oldest, t.Oldest = oldest, oldest
-	return c.save(t)
+	c.save(t)
+	return nil
 }
 
 // recordTrim records a trim in the system's stream.
@@ -82,12 +83,12 @@ func (c *committer) recordTrim(trimmed leat.Trimmed) error {
 }
 
 // commitOf returns the first sequence of the Append that holds an event, or the
-// sequence itself when it is still to come. All events must be in the store.
-func (c *committer) commitOf(t *tail, seq uint64) (uint64, error) {
+// sequence itself when it is still to come. All events must be in the files.
+func (l *Log) commitOf(t *tail, seq uint64) (uint64, error) {
 	if seq > t.Head {
 		return seq, nil
 	}
-	b, err := findBlock(c.db, t.number, seq)
+	b, err := l.findBlock(l.index.memory.Load(), t.number, seq)
 	if err != nil {
 		return 0, err
 	}

@@ -13,6 +13,7 @@ import (
 // its index.
 type view struct {
 	shards []*shardView
+	end    blockEnd // of the groups that hold it
 }
 
 type shardView struct {
