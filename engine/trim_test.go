@@ -114,7 +114,7 @@ func TestDamageInWhatIsTrimmed(t *testing.T) {
 	withStore(t, mem, func(db *pebble.DB) {
 		remove(t, db, "w\x00\x00\x00\x00")
 	})
-	overwrite(t, mem, blockFile(1), "\x01\x00\x00\x00", "damaged") // the first block, or what stands before it
+	overwrite(t, mem, blockFile(1), "0-1", "0-x") // the ID of the second event
 	log, err = engine.Open("log", engine.Options{FS: mem})
 	if err != nil {
 		t.Fatalf("open: %v", err)
