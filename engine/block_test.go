@@ -171,12 +171,12 @@ func TestIndexEntriesAreReadWithCare(t *testing.T) {
 	}
 	key := appendRunKey(nil, "order-1", 9)
 	for _, bad := range [][]byte{{}, {1}, {1, 5}, {1, 5, 0}, {1, 5, 6}, {1, 20, 10}, {1, 5, 2, 0, 0}, {1, 5, 2, 0x80}, {0x80}} {
-		if r, err := parseRun(key, bad); !errors.Is(err, leat.ErrCorrupt) {
+		if r, err := parseChunk(nil, key, bad); !errors.Is(err, leat.ErrCorrupt) {
 			t.Errorf("run %x: got %+v, %v, want ErrCorrupt", bad, r, err)
 		}
 	}
 	for n := range key {
-		if r, err := parseRun(key[:n], []byte{1, 5, 2}); !errors.Is(err, leat.ErrCorrupt) {
+		if r, err := parseChunk(nil, key[:n], []byte{1, 5, 2}); !errors.Is(err, leat.ErrCorrupt) {
 			t.Errorf("key %x: got %+v, %v, want ErrCorrupt", key[:n], r, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -116,7 +117,7 @@ func (c *checker) run(ctx context.Context) (err error) {
 	if err := c.checkFiles(ctx, found.end); err != nil {
 		return err
 	}
-	for _, check := range []func(context.Context) error{c.checkExtents, c.checkRuns, c.checkHeads, c.checkIDs} {
+	for _, check := range []func(context.Context) error{c.checkExtents, c.checkStreams, c.checkIDs} {
 		if err := check(ctx); err != nil {
 			return err
 		}
@@ -357,13 +358,7 @@ func (c *checker) checkLate(t *tail, e *entry) error {
 
 // checkRun checks that the index has the run that ends with e.
 func (c *checker) checkRun(t *tail, e *entry, want run) {
-	key := appendRunKey(nil, e.stream, e.version)
-	value, err := c.store.value(key)
-	if err != nil {
-		c.problem(c.place(t, e.seq), "version %d of stream %q in the index: %v", e.version, e.stream, err)
-		return
-	}
-	r, err := parseRun(key, value)
+	r, err := c.findRun(e.stream, e.version)
 	if r.block == 0 { // version 1 of the format did not say
 		r.block = want.block
 	}
@@ -375,63 +370,97 @@ func (c *checker) checkRun(t *tail, e *entry, want run) {
 	}
 }
 
-// checkRuns checks that the versions of each stream have no hole and end with
+// findRun returns the run that the index has of a version, or the one after it.
+func (c *checker) findRun(stream string, version uint64) (run, error) {
+	cursor := runCursor{
+		stream: stream,
+		head: func() ([]run, error) {
+			h, err := c.late.storedHead(stream)
+			return h.runs, err
+		},
+		open: func() (*pebble.Iterator, error) {
+			lower, upper := runBounds(stream)
+			return c.store.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+		},
+	}
+	defer cursor.close()
+	cursor.seek(version)
+	r, ok, err := cursor.run()
+	if err == nil && !ok {
+		err = errors.New("there is no run")
+	}
+	return r, err
+}
+
+// checkStreams checks that the versions of each stream have no hole and end with
 // its head, and that the index has no events that the blocks have not.
-func (c *checker) checkRuns(ctx context.Context) error {
-	var stream string
-	var version, events uint64
-	end := func() {
-		if version == 0 {
-			return
-		}
-		head, err := readHead(c.store, appendHeadKey(nil, stream))
-		if err == nil && head != version {
-			err = fmt.Errorf("the head is %d, the last event has version %d", head, version)
-		}
+func (c *checker) checkStreams(ctx context.Context) error {
+	it, err := c.store.NewIter(&pebble.IterOptions{LowerBound: []byte{runPrefix}, UpperBound: []byte{runPrefix + 1}})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	var events, chunks, all uint64
+	var runs []run
+	err = c.each(ctx, "stream heads", []byte{headPrefix}, []byte{headPrefix + 1}, func(key, value []byte) {
+		c.report.Streams++
+		stream := string(key[1:])
+		h, err := parseHead(value)
 		if err != nil {
 			c.problem(fmt.Sprintf("stream %q", stream), "%v", err)
-		}
-	}
-	err := c.each(ctx, "stream index", []byte{runPrefix}, []byte{runPrefix + 1}, func(key, value []byte) {
-		r, err := parseRun(key, value)
-		if err != nil {
-			c.problem("stream index", "%v", err)
 			return
 		}
-		name, _, _ := parseRunKey(key) // parseRun parsed it
-		place := fmt.Sprintf("stream %q, version %d", name, r.version)
-		if int(r.shard) >= len(c.tails) || r.seq > c.covered[r.shard] {
-			c.problem(place, "the index says sequence %d of %s, which does not exist or is not indexed yet", r.seq, leat.ShardNumber(int(r.shard)))
-			return
+		runs = runs[:0]
+		lower, upper := runBounds(stream)
+		for it.SeekGE(lower); it.Valid() && bytes.Compare(it.Key(), upper) < 0; it.Next() {
+			chunks++
+			value, err := it.ValueAndErr()
+			if err == nil {
+				runs, err = parseChunk(runs, it.Key(), value)
+			}
+			if err != nil {
+				c.problem(fmt.Sprintf("stream %q", stream), "%v", err)
+			}
 		}
-		oldest := c.tails[r.shard].Oldest
-		if r.seq < oldest {
-			return // trimmed, and not yet removed
-		}
-		if string(name) != stream {
-			end()
-			stream, version = string(name), r.firstVersion()-1
-		}
-		if r.firstVersion() != version+1 {
-			c.problem(place, "the event before it has version %d", version)
-		}
-		version = r.version
-		events += min(r.n, r.seq+1-oldest)
+		events += c.checkStream(stream, h.version, append(runs, h.runs...))
 	})
-	end()
+	if err != nil {
+		return err
+	}
+	err = c.each(ctx, "stream index", []byte{runPrefix}, []byte{runPrefix + 1}, func([]byte, []byte) { all++ })
+	if err == nil && all != chunks {
+		c.problem("stream index", "has %d chunks of streams that have no head", all-chunks)
+	}
 	if err == nil && events != c.report.Indexed {
 		c.problem("stream index", "has %d events, the blocks have %d", events, c.report.Indexed)
 	}
 	return err
 }
 
-func (c *checker) checkHeads(ctx context.Context) error {
-	return c.each(ctx, "stream heads", []byte{headPrefix}, []byte{headPrefix + 1}, func(key, _ []byte) {
-		c.report.Streams++
-		if _, err := readHead(c.store, key); err != nil {
-			c.problem(fmt.Sprintf("stream %q", key[1:]), "%v", err)
+// checkStream checks the runs of a stream, and returns how many events they have
+// that are kept.
+func (c *checker) checkStream(stream string, head uint64, runs []run) (events uint64) {
+	var version uint64
+	for _, r := range runs {
+		place := fmt.Sprintf("stream %q, version %d", stream, r.version)
+		if int(r.shard) >= len(c.tails) || r.seq > c.covered[r.shard] {
+			c.problem(place, "the index says sequence %d of %s, which does not exist or is not indexed yet", r.seq, leat.ShardNumber(int(r.shard)))
+			continue
 		}
-	})
+		oldest := c.tails[r.shard].Oldest
+		if r.seq < oldest {
+			continue // trimmed, and not yet removed
+		}
+		if version > 0 && r.firstVersion() != version+1 {
+			c.problem(place, "the event before it has version %d", version)
+		}
+		version = r.version
+		events += min(r.n, r.seq+1-oldest)
+	}
+	if version > 0 && version != head {
+		c.problem(fmt.Sprintf("stream %q", stream), "the head is %d, the last event has version %d", head, version)
+	}
+	return events
 }
 
 // checkIDs checks that the IDs are of events that exist or existed.

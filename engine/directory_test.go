@@ -352,12 +352,13 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		{"the place of a block is nothing", false, inStore(func(t *testing.T, db *pebble.DB) { put(t, db, keys['e'][10], "\x00") }), "place of a block 00"},
 		{"an ID is gone", false, inStore(func(t *testing.T, db *pebble.DB) { remove(t, db, keys['i'][10]) }), "ID index"},
 		{"an ID is another's", false, inStore(func(t *testing.T, db *pebble.DB) { move(t, db, keys['i'][9], keys['i'][10]) }), "in the index"},
-		{"a run is gone", false, inStore(func(t *testing.T, db *pebble.DB) { remove(t, db, keys['s'][10]) }), `version 11 of stream "order-1"`},
+		{"a chunk of runs is gone", false, inStore(func(t *testing.T, db *pebble.DB) { remove(t, db, keys['s'][0]) }), `version 11 of stream "order-1"`},
 		{"a head is wrong", false, inStore(func(t *testing.T, db *pebble.DB) { put(t, db, keys['h'][0], "\x07") }), "the head is 7"},
 		{"a head says nothing", false, inStore(func(t *testing.T, db *pebble.DB) { put(t, db, keys['h'][0], "") }), `stream "order-1"`},
-		{"a run of nothing", false, inStore(func(t *testing.T, db *pebble.DB) {
+		{"runs of nothing", false, inStore(func(t *testing.T, db *pebble.DB) {
 			put(t, db, "snone\xff\x00\x00\x00\x00\x00\x00\x00\x01", "\x00\x63\x01\x00")
-		}), "sequence 99"},
+		}), "1 chunks of streams that have no head"},
+		{"a head of events to come", false, inStore(func(t *testing.T, db *pebble.DB) { put(t, db, "hnone", "\x01\x00\x63\x01\x00") }), "sequence 99"},
 		{"an ID of nothing", false, inStore(func(t *testing.T, db *pebble.DB) { put(t, db, "inones\x03", "\x00\x63\x01"+strings.Repeat("\x00", 32)) }), "sequence 99"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -467,8 +468,7 @@ func TestDamagedIndex(t *testing.T) {
 	closeLog(t, log)
 	withStore(t, mem, func(db *pebble.DB) {
 		put(t, db, "ia"+"order-1"+"\x00", "\x63\x01\x01"+strings.Repeat("\x00", 32))
-		put(t, db, "sorder-1\xff\x00\x00\x00\x00\x00\x00\x00\x01", "\x63\x01\x01\x00")
-		put(t, db, "sorder-1\xff\x00\x00\x00\x00\x00\x00\x00\x02", "\x00\x01\x01")
+		put(t, db, "horder-1", "\x01\x63\x01\x01\x00")
 	})
 	log, err := engine.Open("log", engine.Options{FS: mem})
 	if err != nil {

@@ -12,6 +12,14 @@ import (
 
 // The index as the store has it: docs/format-block.md describes its values.
 
+// A head is the end of a stream: its version, and its last runs. What comes
+// before them is in chunks of runs.
+type head struct {
+	version uint64
+	runs    []run // ascending
+}
+
+// readHead returns the version of a stream, 0 when it does not exist.
 func readHead(db pebble.Reader, key []byte) (uint64, error) {
 	value, closer, err := db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -21,15 +29,30 @@ func readHead(db pebble.Reader, key []byte) (uint64, error) {
 		return 0, err
 	}
 	defer closer.Close()
-	return parseHead(value)
+	version, _, err := parseVersion(value)
+	return version, err
 }
 
-func parseHead(value []byte) (uint64, error) {
+// parseVersion returns the version in a head and what follows it.
+func parseVersion(value []byte) (version uint64, runs []byte, err error) {
 	f := fields{rest: value}
-	if v := f.uvarint(); !f.bad && len(f.rest) == 0 && v > 0 {
-		return v, nil
+	if v := f.uvarint(); !f.bad && v > 0 {
+		return v, f.rest, nil
 	}
-	return 0, fmt.Errorf("%w: head %x", leat.ErrCorrupt, value)
+	return 0, nil, fmt.Errorf("%w: head %x", leat.ErrCorrupt, value)
+}
+
+func parseHead(value []byte) (head, error) {
+	version, rest, err := parseVersion(value)
+	if err != nil || len(rest) == 0 {
+		return head{version: version}, err
+	}
+	runs, err := parseRuns(nil, version, rest)
+	return head{version, runs}, err
+}
+
+func (h *head) append(dst []byte) []byte {
+	return appendRuns(binary.AppendUvarint(dst, h.version), h.runs)
 }
 
 func readKnown(db pebble.Reader, key []byte) (known, error) {
@@ -92,25 +115,52 @@ func parseBlockEnd(value []byte) (blockEnd, error) {
 	return blockEnd{uint32(file), int64(at), group}, nil
 }
 
-func (r run) append(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(r.shard))
-	dst = binary.AppendUvarint(dst, r.seq)
-	dst = binary.AppendUvarint(dst, r.n)
-	return binary.AppendUvarint(dst, r.block-r.seq)
+// appendRuns appends the runs of a head or a chunk. Their versions follow from
+// the last one, which stands before them or in the key.
+func appendRuns(dst []byte, runs []run) []byte {
+	for _, r := range runs {
+		dst = binary.AppendUvarint(dst, uint64(r.shard))
+		dst = binary.AppendUvarint(dst, r.seq)
+		dst = binary.AppendUvarint(dst, r.n)
+		dst = binary.AppendUvarint(dst, r.block-r.seq)
+	}
+	return dst
 }
 
-func parseRun(key, value []byte) (run, error) {
+// parseRuns appends runs of which the last ends with a version. There is one at
+// least.
+func parseRuns(dst []run, last uint64, value []byte) ([]run, error) {
+	f := fields{rest: value}
+	begin := len(dst)
+	for !f.bad && (len(f.rest) > 0 || len(dst) == begin) {
+		r := run{shard: uint32(f.uvarint()), seq: f.uvarint(), n: f.uvarint()}
+		if len(f.rest) > 0 || len(dst) > begin { // a chunk of version 1 of the format ends here
+			r.block = r.seq + f.uvarint()
+		}
+		if r.n == 0 || r.n > r.seq || r.block > 0 && r.block < r.seq {
+			f.bad = true
+		}
+		dst = append(dst, r)
+	}
+	for i := len(dst) - 1; i >= begin && !f.bad; i-- {
+		dst[i].version = last
+		f.bad = dst[i].n > last || dst[i].n == last && i > begin
+		last -= dst[i].n
+	}
+	if f.bad {
+		return dst[:begin], fmt.Errorf("%w: runs %x", leat.ErrCorrupt, value)
+	}
+	return dst, nil
+}
+
+// parseChunk appends the runs of a chunk.
+func parseChunk(dst []run, key, value []byte) ([]run, error) {
 	_, version, err := parseRunKey(key)
 	if err != nil {
-		return run{}, fmt.Errorf("%w: %w", leat.ErrCorrupt, err)
+		return dst, fmt.Errorf("%w: %w", leat.ErrCorrupt, err)
 	}
-	f := fields{rest: value}
-	r := run{version: version, shard: uint32(f.uvarint()), seq: f.uvarint(), n: f.uvarint()}
-	if len(f.rest) > 0 { // version 1 of the format ends here
-		r.block = r.seq + f.uvarint()
+	if dst, err = parseRuns(dst, version, value); err != nil {
+		err = fmt.Errorf("chunk %q: %w", key, err)
 	}
-	if f.bad || len(f.rest) > 0 || r.n == 0 || r.n > r.version || r.n > r.seq || r.block > 0 && r.block < r.seq {
-		return run{}, fmt.Errorf("%w: run %x of %q", leat.ErrCorrupt, value, key)
-	}
-	return r, nil
+	return dst, err
 }

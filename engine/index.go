@@ -356,6 +356,27 @@ func (x *index) storedVersion(t *target) (uint64, error) {
 	return v, nil
 }
 
+// storedHead returns the head of a stream in the store, which has the version 0
+// when there is none.
+func (x *index) storedHead(stream string) (head, error) {
+	buf := keyBuffers.Get().(*[]byte)
+	defer keyBuffers.Put(buf)
+	*buf = appendHeadKey((*buf)[:0], stream)
+	value, closer, err := x.db.Get(*buf)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return head{}, nil
+	}
+	if err != nil {
+		return head{}, fmt.Errorf("head of stream %q: %w", stream, corruptOr(err))
+	}
+	defer closer.Close()
+	h, err := parseHead(value)
+	if err != nil {
+		err = fmt.Errorf("head of stream %q: %w", stream, err)
+	}
+	return h, err
+}
+
 // storedID returns what the store knows of an ID.
 func (x *index) storedID(stream string, id *eventID) (known, bool, error) {
 	buf := keyBuffers.Get().(*[]byte)

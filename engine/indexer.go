@@ -114,28 +114,14 @@ func (ix *indexer) write(w *tableWriter, s *sealed, oldest func(shard uint32) ui
 		w.value = binary.LittleEndian.AppendUint64(w.value[:0], head)
 		w.set(coverKey(uint32(shard)))
 	}
-	streams := s.sortedStreams()
-	for _, i := range streams {
-		w.value = binary.AppendUvarint(w.value[:0], s.version(i))
-		w.set(appendHeadKey(w.key[:0], s.name(i)))
-	}
-	uuids, texts := s.sortedIDs()
+	chunks := ix.writeHeads(w, s, oldest)
 	w.cut()
+	uuids, texts := s.sortedIDs()
 	w.setIDs(s.generation, texts)
 	w.cut()
-	var runs []run
-	for _, i := range s.inRunOrder(streams) {
-		runs = runs[:0]
-		s.eachRun(i, func(r run) bool {
-			if r.seq >= oldest(r.shard) {
-				runs = append(runs, r)
-			}
-			return true
-		})
-		for _, r := range slices.Backward(runs) {
-			w.value = r.append(w.value[:0])
-			w.set(appendRunKey(w.key[:0], s.name(i), r.version))
-		}
+	for _, c := range chunks {
+		w.value = append(w.value[:0], c.value...)
+		w.set(append(w.key[:0], c.key...))
 	}
 	w.cut()
 	w.setIDs(s.generation, uuids)
@@ -157,23 +143,6 @@ func (g *generation) sortedStreams() []uint32 {
 		streams[i] = sortKey{prefix(g.name(i)[common:]), i}
 	}
 	return sorted(streams, func(a, b uint32) int { return strings.Compare(g.name(a), g.name(b)) })
-}
-
-// inRunOrder puts streams, in the order of their names, into that of their run
-// keys. There a name comes after the names it is the beginning of.
-func (g *generation) inRunOrder(streams []uint32) []uint32 {
-	same := true
-	for i := 1; i < len(streams) && same; i++ {
-		same = !strings.HasPrefix(g.name(streams[i]), g.name(streams[i-1]))
-	}
-	if same {
-		return streams
-	}
-	streams = slices.Clone(streams)
-	slices.SortFunc(streams, func(a, b uint32) int {
-		return bytes.Compare(appendRunPrefix(nil, g.name(a)), appendRunPrefix(nil, g.name(b)))
-	})
-	return streams
 }
 
 // sortedIDs returns the entries of IDs in the order of their keys: UUIDs, and

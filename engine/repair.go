@@ -120,14 +120,18 @@ func (r *repair) removeIndex(ctx context.Context) error {
 	return r.removeHeads(ctx)
 }
 
-// removeHeads removes heads that say nothing, once the IDs have mended what they
-// can.
+// removeHeads removes the runs in heads, and heads that say nothing, once the IDs
+// have mended what they can.
 func (r *repair) removeHeads(ctx context.Context) error {
 	return r.edit(ctx, headPrefix, func(b *pebble.Batch, key, value []byte) error {
-		if _, err := parseHead(value); err == nil {
-			return nil
+		version, runs, err := parseVersion(value)
+		switch {
+		case err != nil:
+			return b.Delete(key, nil)
+		case len(runs) > 0:
+			set(b, key, binary.AppendUvarint(nil, version))
 		}
-		return b.Delete(key, nil)
+		return nil
 	})
 }
 

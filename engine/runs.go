@@ -32,17 +32,20 @@ func (v *view) split(runs []run) (durable, pending []run) {
 	return runs[:n], runs[n:]
 }
 
-// A runCursor moves over the runs of a stream: those of the store, and then the
-// late ones, which memory has. The store may have those too.
+// A runCursor moves over the runs of a stream: those in chunks, those in its
+// head, and then those that memory has. The store may have what memory has, too.
 type runCursor struct {
 	stream string
-	late   []run
-	open   func() (*pebble.Iterator, error)
+	late   []run                            // of memory; and of the head, once that is needed
+	head   func() ([]run, error)            // returns the runs of the head
+	open   func() (*pebble.Iterator, error) // returns an iterator over the chunks
 
+	headed bool             // late has the runs of the head
 	stored *pebble.Iterator // what open returns; nil until it is needed
-	err    error            // of open
+	chunk  []run            // at stored
 	inLate bool
-	at     int // in late
+	at     int // in late or in chunk
+	err    error
 }
 
 func (c *runCursor) close() {
@@ -51,7 +54,34 @@ func (c *runCursor) close() {
 	}
 }
 
-// inStore moves to the runs of the store, and reports whether that went well.
+// run returns the current run, false when there is none.
+func (c *runCursor) run() (run, bool, error) {
+	runs := c.chunk
+	if c.inLate {
+		runs = c.late
+	}
+	if c.err != nil || c.at < 0 || c.at >= len(runs) {
+		return run{}, false, c.err
+	}
+	return runs[c.at], true, nil
+}
+
+// addHead puts the runs of the head before the late ones.
+func (c *runCursor) addHead() {
+	c.headed = true
+	runs, err := c.head()
+	if err != nil {
+		c.err = err
+		return
+	}
+	if len(c.late) > 0 {
+		runs = runs[:sort.Search(len(runs), func(i int) bool { return runs[i].version >= c.late[0].firstVersion() })]
+	}
+	c.late = append(runs, c.late...)
+	c.at += len(runs)
+}
+
+// inStore moves to the chunks, and reports whether that went well.
 func (c *runCursor) inStore() bool {
 	c.inLate = false
 	if c.stored == nil && c.err == nil {
@@ -60,84 +90,91 @@ func (c *runCursor) inStore() bool {
 	return c.err == nil
 }
 
-// run returns the current run, false when there is none.
-func (c *runCursor) run() (run, bool, error) {
-	if c.inLate {
-		if c.at < len(c.late) {
-			return c.late[c.at], true, nil
-		}
-		return run{}, false, nil
-	}
-	if c.err != nil {
-		return run{}, false, c.err
-	}
-	if !c.stored.Valid() {
-		return run{}, false, c.stored.Error()
+// load reads the chunk at stored, if there is one.
+func (c *runCursor) load() {
+	c.chunk = c.chunk[:0]
+	if c.err = c.stored.Error(); c.err != nil || !c.stored.Valid() {
+		return
 	}
 	value, err := c.stored.ValueAndErr()
-	if err != nil {
-		return run{}, false, err
+	if err == nil {
+		c.chunk, err = parseChunk(c.chunk, c.stored.Key(), value)
 	}
-	r, err := parseRun(c.stored.Key(), value)
-	return r, err == nil, err
+	c.err = err
 }
 
 // seek moves to the first run that ends with a version or above.
 func (c *runCursor) seek(version uint64) {
-	if len(c.late) > 0 && c.late[0].firstVersion() <= version {
-		c.inLate = true
-		c.at = sort.Search(len(c.late), func(i int) bool { return c.late[i].version >= version })
-		return
+	for {
+		if len(c.late) > 0 && c.late[0].firstVersion() <= version {
+			c.inLate = true
+			c.at = sort.Search(len(c.late), func(i int) bool { return c.late[i].version >= version })
+			return
+		}
+		if c.headed {
+			break
+		}
+		c.addHead()
 	}
 	if c.inStore() {
 		c.stored.SeekGE(appendRunKey(nil, c.stream, version))
+		c.load()
+		c.at = sort.Search(len(c.chunk), func(i int) bool { return c.chunk[i].version >= version })
 		c.settle()
 	}
 }
 
 func (c *runCursor) next() {
-	if c.inLate {
-		c.at++
-	} else if c.inStore() {
-		c.stored.Next()
-		c.settle()
-	}
-}
-
-// settle moves on from the store to the late runs when it is time.
-func (c *runCursor) settle() {
-	if len(c.late) == 0 || c.stored.Error() != nil {
+	c.at++
+	if c.inLate || c.at < len(c.chunk) || !c.inStore() {
 		return
 	}
-	if c.stored.Valid() {
-		if _, version, err := parseRunKey(c.stored.Key()); err != nil || version < c.late[0].version {
-			return
-		}
+	c.stored.Next()
+	c.load()
+	c.at = 0
+	c.settle()
+}
+
+// settle moves on from the chunks to the late runs when it is time.
+func (c *runCursor) settle() {
+	if c.err == nil && len(c.late) > 0 && (len(c.chunk) == 0 || c.chunk[len(c.chunk)-1].version >= c.late[0].version) {
+		c.inLate, c.at = true, 0
 	}
-	c.inLate, c.at = true, 0
 }
 
 func (c *runCursor) prev() {
-	switch {
-	case c.inLate && c.at > 0:
-		c.at--
-	case c.inLate:
-		if c.inStore() {
-			c.stored.SeekLT(appendRunKey(nil, c.stream, c.late[0].version))
-		}
-	case c.inStore():
+	if c.inLate && c.at == 0 && !c.headed {
+		c.addHead()
+	}
+	if c.at--; c.at >= 0 {
+		return
+	}
+	wasLate := c.inLate
+	if !c.inStore() {
+		return
+	}
+	if wasLate {
+		c.stored.SeekLT(appendRunKey(nil, c.stream, c.late[0].firstVersion()))
+	} else {
 		c.stored.Prev()
 	}
+	c.load()
+	c.at = len(c.chunk) - 1
 }
 
 // last returns the last run, false when there is none. It leaves the cursor
 // nowhere.
 func (c *runCursor) last() (run, bool, error) {
+	if len(c.late) == 0 && !c.headed {
+		c.addHead()
+	}
 	if n := len(c.late); n > 0 {
 		return c.late[n-1], true, nil
 	}
 	if c.inStore() {
 		c.stored.Last()
+		c.load()
+		c.at = len(c.chunk) - 1
 	}
 	return c.run()
 }

@@ -97,7 +97,7 @@ func (c *streamCursor) try(ctx context.Context) error {
 	// As long as memory stays the same, what the view shows is in memory or in
 	// the store, and what is in the store the view shows.
 	p := &piece{streamCursor: c, memory: c.log.index.memory.Load(), view: c.log.view.Load()}
-	p.runs = runCursor{stream: c.stream, open: p.openRuns}
+	p.runs = runCursor{stream: c.stream, head: p.readHead, open: p.openRuns}
 	p.runs.late, p.pending = p.view.split(p.memory.runs(c.stream, c.after))
 	defer p.runs.close()
 	if err := p.current(); err != nil {
@@ -125,7 +125,16 @@ func (p *piece) current() error {
 	return nil
 }
 
-// openRuns returns an iterator over the stream's runs in the store.
+// readHead returns the runs in the stream's head in the store.
+func (p *piece) readHead() ([]run, error) {
+	h, err := p.log.index.storedHead(p.stream)
+	if err == nil {
+		err = p.current()
+	}
+	return h.runs, err
+}
+
+// openRuns returns an iterator over the chunks of the stream's runs in the store.
 func (p *piece) openRuns() (*pebble.Iterator, error) {
 	lower, upper := runBounds(p.stream)
 	it, err := p.log.store.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})

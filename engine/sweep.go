@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/leathq/leat"
@@ -12,9 +13,9 @@ import (
 
 // What is trimmed of a shard is removed in two ways. A file of blocks goes at
 // once when all its blocks are trimmed, but not before the store has their index,
-// which keeps IDs and heads for good. Their runs lie scattered among those that
-// are kept; it takes a look at all runs to remove them, so that waits until a
-// quarter of them is stale.
+// which keeps IDs and heads for good. The chunks of their runs lie scattered among
+// those that are kept; it takes a look at all to remove them, so that waits until
+// a quarter of what is recorded is trimmed.
 
 // A swept is how far a shard is swept: what lies below these sequences is gone.
 type swept struct{ blocks, runs uint64 }
@@ -132,7 +133,7 @@ func (l *Log) staleRuns() (*view, bool, error) {
 	return v, stale > 0 && stale >= kept/4, nil
 }
 
-// sweptAtATime is how many runs are looked at before others get their turn.
+// sweptAtATime is how many chunks are looked at before others get their turn.
 const sweptAtATime = 256 << 10
 
 // sweepSomeRuns removes the stale ones of the next runs, and returns where to go
@@ -151,14 +152,16 @@ func (l *Log) sweepSomeRuns(ctx context.Context, v *view, from []byte) ([]byte, 
 	}
 	defer it.Close()
 	w := &tableWriter{store: l.store, name: "sweep"}
+	var runs []run
+	kept := func(r run) bool { return r.seq >= v.oldest(r.shard) }
 	it.First()
 	for n := 0; it.Valid() && n < sweptAtATime && w.err == nil; n++ {
 		value, err := it.ValueAndErr()
 		if err != nil {
 			return nil, errors.Join(corruptOr(err), w.remove())
 		}
-		// A run that cannot be read is for Check to find.
-		if r, err := parseRun(it.Key(), value); err == nil && r.seq < v.oldest(r.shard) {
+		// What cannot be read is for Check to find.
+		if runs, err = parseChunk(runs[:0], it.Key(), value); err == nil && !slices.ContainsFunc(runs, kept) {
 			w.delete(it.Key())
 		}
 		it.Next()
