@@ -51,19 +51,29 @@ func (c *blockCache) part(id blockID) *cachePart {
 
 // get returns a block, nil when it is not cached.
 func (c *blockCache) get(id blockID) *block {
-	p := c.part(id)
-	p.mu.RLock()
-	b := p.byID[id]
-	p.mu.RUnlock()
+	b := c.find(id)
 	if b == nil {
 		c.misses.Add(1)
 		return nil
 	}
+	c.note(b)
+	return b
+}
+
+// find is get without a look at the block. If it is used, call note.
+func (c *blockCache) find(id blockID) *block {
+	p := c.part(id)
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.byID[id]
+}
+
+// note notes that a block was asked for.
+func (c *blockCache) note(b *block) {
 	if !b.asked.Load() {
 		b.asked.Store(true)
 	}
 	c.hits.Add(1)
-	return b
 }
 
 // add caches a block, unless it is alone larger than its part.

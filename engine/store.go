@@ -107,7 +107,7 @@ func pebbleOptions(dir string, o Options, f *fuse) (*pebble.Options, *traffic) {
 		// Pebble takes the memory of memtables out of the cache.
 		Cache:                      pebble.NewCache(o.CacheBytes/2 + 2*memTableBytes),
 		MemTableSize:               memTableBytes,
-		L0CompactionThreshold:      4,
+		L0CompactionThreshold:      12, // tables come sorted and with filters, so that many cost little to ask
 		L0StopWritesThreshold:      64,
 		LBaseMaxBytes:              256 << 20,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },

@@ -114,7 +114,8 @@ type piece struct {
 	runs    runCursor
 	pending []run  // of the stream that are not durable yet
 	block   *block // read last
-	gift    gift   // memory of events
+	ahead   ahead
+	gift    gift // memory of events
 }
 
 // current returns errMovedOn when the index has changed since the piece began.
@@ -210,6 +211,7 @@ func (p *piece) forward(ctx context.Context) error {
 		if r.n == 0 || r.firstVersion() > p.after+1 {
 			return p.trimmed()
 		}
+		p.ahead.look(&p.runs, p.log.blocks)
 		to := r.version
 		if p.through > 0 {
 			to = min(to, p.through)
@@ -350,7 +352,10 @@ func (p *piece) open(r run, seq uint64) error {
 		}
 		return missing(r.shard, seq)
 	}
-	b, err := p.log.blockOf(p.memory, r)
+	b, err := p.ahead.block(&p.runs, p.log.blocks), error(nil)
+	if b == nil {
+		b, err = p.log.blockOf(p.memory, r)
+	}
 	if err == nil && (!b.holds(seq) || !b.holds(r.seq)) {
 		err = missing(r.shard, seq)
 	}
