@@ -210,7 +210,7 @@ func (l *Log) tryBackup(dir string, copied *view) error {
 	if err != nil {
 		return err
 	}
-	shards, err := s.shardsAtEnd()
+	shards, err := s.shardsAtEnd(o)
 	for i, want := range copied.shards {
 		if err == nil && (i >= len(shards) || shards[i].Head != want.Head) {
 			err = fmt.Errorf("%w: the copy has other events of %s than those up to %d", leat.ErrCorrupt, want.ID, want.Head)
@@ -220,12 +220,12 @@ func (l *Log) tryBackup(dir string, copied *view) error {
 }
 
 // shardsAtEnd reads which shards a log has that nobody works on.
-func (s *store) shardsAtEnd() ([]*tail, error) {
+func (s *store) shardsAtEnd(o Options) ([]*tail, error) {
 	r, err := s.newReplay(func(*block, extent) error { return nil })
 	if err != nil {
 		return nil, err
 	}
-	files := newBlockFiles(s.fs, s.dir, s.fuse, blockFileBytes)
+	files := newBlockFiles(s.dir, o, s.fuse)
 	if err := files.open(); err != nil {
 		return nil, err
 	}

@@ -40,7 +40,8 @@ var (
 // campaignOptions are those of the logs of all campaigns: everything small, so
 // that little work reaches every part of the engine.
 func campaignOptions(fs vfs.FS) engine.Options {
-	return engine.Options{FS: fs, CacheBytes: 1 << 20, GenerationEvents: 40, ReserveBytes: -1}
+	o := engine.Options{FS: fs, CacheBytes: 1 << 20, GenerationEvents: 40, ReserveBytes: -1}
+	return o.WithFileBytes(16 << 10)
 }
 
 // firstSeed returns the seed of a campaign's first trial and prints it.

@@ -46,7 +46,8 @@ func (p Problem) String() string { return p.Place + ": " + p.What }
 // without hole or disorder, versions without hole, and the index of streams and
 // IDs against the blocks. It calls progress, unless that is nil, with the
 // number of events checked so far and in total. The log must not be open
-// elsewhere. The error is not nil when there is no log to check or ctx ended.
+// elsewhere. The error is not nil when there is no log to check, when a file of
+// blocks is missing or does not say what it is, and when ctx ended.
 func Check(ctx context.Context, dir string, o Options, progress func(done, total uint64)) (Report, error) {
 	o = o.withDefaults()
 	s, err := openExisting(dir, o, newFuse(o.Logger), readStore)
@@ -54,7 +55,7 @@ func Check(ctx context.Context, dir string, o Options, progress func(done, total
 		return Report{}, fmt.Errorf("check log: %w", err)
 	}
 	c := &checker{
-		store: s, files: newBlockFiles(o.FS, dir, s.fuse, blockFileBytes), progress: progress, late: newIndex(s.DB, 0, 0),
+		store: s, files: newBlockFiles(dir, o, s.fuse), progress: progress, late: newIndex(s.DB, 0, 0),
 	}
 	if err := c.run(ctx); err != nil {
 		return c.report, errors.Join(fmt.Errorf("check log in %s: %w", dir, err), c.files.close(), s.close())
@@ -95,6 +96,10 @@ func (c *checker) run(ctx context.Context) (err error) {
 		return err
 	}
 	found, err := c.files.scan(r.mark)
+	if errors.Is(err, leat.ErrCorrupt) {
+		c.problem("files of blocks", "%v", err)
+		found, err = c.files.whole()
+	}
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/leathq/leat"
 )
 
@@ -89,14 +90,7 @@ func (c *committer) seal(f *fuse, events int) {
 // store, which makes it durable in the background.
 func (l *Log) build(c *committer, g *group) {
 	g.errs = make([]error, len(g.ops))
-	err := l.fuse.err()
-	if err == nil {
-		if c.begun, err = c.files.begin(c.shards); err != nil {
-			l.fuse.blow(err)
-			err = l.fuse.err()
-		}
-	}
-	if err != nil {
+	if err := l.begin(c); err != nil {
 		for i := range g.errs {
 			g.errs[i] = err
 		}
@@ -115,6 +109,7 @@ func (l *Log) build(c *committer, g *group) {
 	}
 	c.cutBlocks()
 	g.number = c.files.end.group
+	var err error
 	if g.file, err = c.files.put(c.out); err != nil {
 		l.fuse.blow(err)
 	}
@@ -123,6 +118,26 @@ func (l *Log) build(c *committer, g *group) {
 	}
 	c.last = g
 	g.view, g.changed = c.publish()
+}
+
+// begin finds the place of a group. The error is leat.ErrFull when there is no
+// room for one.
+func (l *Log) begin(c *committer) (err error) {
+	if c.files.full() && c.last != nil {
+		<-c.last.done // the syncer is to be the only one who syncs, and learns of a failure
+	}
+	if err = l.fuse.err(); err != nil {
+		return err
+	}
+	c.begun, err = c.files.begin(c.shards)
+	switch {
+	case vfs.IsNoSpaceError(err):
+		return fmt.Errorf("%w: %w", leat.ErrFull, err)
+	case err != nil:
+		l.fuse.blow(err)
+		return l.fuse.err()
+	}
+	return nil
 }
 
 // publish returns the view that holds once the group is durable, and the bells

@@ -49,9 +49,6 @@ const (
 	// newFile is the name of a file until its header is durable.
 	newFile = "new"
 
-	// blockFileBytes is the size of a file; its last group may go beyond.
-	blockFileBytes = 128 << 20
-
 	// maxHandles is how many files are open for reading.
 	maxHandles = 256
 
@@ -129,8 +126,8 @@ func readBlockFile(f vfs.File, number uint32) (*blockFile, error) {
 	return r, nil
 }
 
-func newBlockFiles(fsys vfs.FS, dir string, f *fuse, limit int64) *blockFiles {
-	return &blockFiles{fs: fsys, dir: fsys.PathJoin(dir, blocksDir), fuse: f, limit: limit}
+func newBlockFiles(dir string, o Options, f *fuse) *blockFiles {
+	return &blockFiles{fs: o.FS, dir: o.FS.PathJoin(dir, blocksDir), fuse: f, limit: o.fileBytes}
 }
 
 func (f *blockFiles) path(number uint32) string {
@@ -274,17 +271,16 @@ func (f *blockFiles) close() error {
 	return f.writer.release()
 }
 
+// full reports whether the last file takes no further group.
+func (f *blockFiles) full() bool { return f.writer != nil && f.end.at >= f.limit }
+
 // begin returns where the next group goes, in a file that has room for one. What
-// an earlier file holds is durable then.
+// an earlier file holds must be durable.
 func (f *blockFiles) begin(shards []*tail) (blockEnd, error) {
-	if f.writer != nil && f.end.at < f.limit {
+	if f.writer != nil && !f.full() {
 		return f.end, nil
 	}
 	if f.writer != nil {
-		if err := f.makeDurable(f.writer); err != nil {
-			return f.end, err
-		}
-		f.durable.Store(f.end.group - 1)
 		if err := f.writer.release(); err != nil {
 			return f.end, err
 		}
@@ -306,11 +302,6 @@ func headsOf(shards []*tail) []uint64 {
 // add begins a file with groups, durably so.
 func (f *blockFiles) add(b *blockFile, groups []byte) error {
 	file, err := f.create(b, groups)
-	for vfs.IsNoSpaceError(err) && f.fuse.err() == nil {
-		f.fuse.log.Warn("a new file waits for space on the disk", "error", err)
-		time.Sleep(retryPause)
-		file, err = f.create(b, groups)
-	}
 	if err != nil {
 		return fmt.Errorf("begin the file of blocks %s: %w", f.path(b.number), err)
 	}
@@ -421,5 +412,8 @@ func (f *blockFiles) removeBefore(file uint32, oldest func(shard uint32) uint64)
 		f.mu.Lock()
 		f.files = f.files[1:]
 		f.mu.Unlock()
+		if err := syncDir(f.fs, f.dir); err != nil { // none is to go before those ahead of it
+			return err
+		}
 	}
 }

@@ -256,6 +256,20 @@ func (f *blockFiles) scan(known blockEnd) (scan, error) {
 	return f.scanFile(h, b, from, info.Size())
 }
 
+// whole returns a scan of files of which the last is damaged: to its very end.
+func (f *blockFiles) whole() (scan, error) {
+	files := f.list()
+	if len(files) == 0 {
+		return scan{}, f.missing(1)
+	}
+	b := files[len(files)-1]
+	info, err := f.fs.Stat(f.path(b.number))
+	if err != nil {
+		return scan{}, err
+	}
+	return scan{end: blockEnd{file: b.number, at: info.Size()}}, nil
+}
+
 func (f *blockFiles) scanFile(h *handle, b *blockFile, from blockEnd, size int64) (scan, error) {
 	s := scan{end: from, proven: from, size: size, empty: true}
 	var unproven []blockEnd // where those groups end

@@ -65,7 +65,7 @@ func (h *headWriter) write(g *generation, stream uint32) {
 	})
 	slices.Reverse(h.runs)
 	if first > 1 {
-		h.readOld(name)
+		h.readOld(name, first)
 	}
 	if len(h.old) > 0 && len(h.old)+len(h.runs) > headRuns {
 		h.addChunk(name, h.old)
@@ -86,8 +86,9 @@ func (h *headWriter) write(g *generation, stream uint32) {
 	w.set(appendHeadKey(w.key[:0], name))
 }
 
-// readOld makes old the runs that the head of a stream has now.
-func (h *headWriter) readOld(name string) {
+// readOld makes old the runs below a version that the head of a stream has now.
+// It has others when Repair was interrupted.
+func (h *headWriter) readOld(name string, below uint64) {
 	if h.stored == nil {
 		var err error
 		h.stored, err = h.indexer.store.NewIter(&pebble.IterOptions{LowerBound: []byte{headPrefix}, UpperBound: []byte{headPrefix + 1}})
@@ -110,7 +111,7 @@ func (h *headWriter) readOld(name string) {
 	end, err := parseHead(value)
 	h.fail(err)
 	for _, r := range end.runs {
-		if r.seq >= h.oldest(r.shard) {
+		if r.version < below && r.seq >= h.oldest(r.shard) {
 			h.old = append(h.old, r)
 		}
 	}

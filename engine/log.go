@@ -116,7 +116,7 @@ func open(dir string, s *store, o Options, f *fuse) (_ *Log, err error) {
 	if err != nil {
 		return nil, err
 	}
-	files := newBlockFiles(o.FS, dir, f, blockFileBytes)
+	files := newBlockFiles(dir, o, f)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, files.close())

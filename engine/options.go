@@ -33,6 +33,10 @@ type Options struct {
 	// turns the check off.
 	ReserveBytes int64
 
+	// fileBytes is the size at which a file of blocks takes no further group; 128
+	// MiB when 0.
+	fileBytes int64
+
 	// Logger is told of what an operator should know; nobody when nil.
 	Logger *slog.Logger
 }
@@ -41,6 +45,7 @@ const (
 	defaultCacheBytes   = 64 << 20
 	defaultGeneration   = 256 << 10
 	defaultReserveBytes = 256 << 20
+	defaultFileBytes    = 128 << 20
 )
 
 // withDefaults returns o with every documented zero replaced.
@@ -56,6 +61,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.GenerationEvents <= 0 {
 		o.GenerationEvents = defaultGeneration
+	}
+	if o.fileBytes <= 0 {
+		o.fileBytes = defaultFileBytes
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -129,6 +129,9 @@ func (ix *indexer) replay(files *blockFiles, r *replay) error {
 	if err := files.haveAll(r.tails); err != nil {
 		return err
 	}
+	for _, t := range r.tails { // of one that is trimmed whole there may be no block
+		r.covered[t.number] = t.Head
+	}
 	if begun.group < r.mark.group {
 		return ix.addRead(r) // so that the next time begins at the mark
 	}

@@ -64,7 +64,7 @@ func (r *repair) run(ctx context.Context) error {
 // checkBlocks reads all blocks.
 func (r *repair) checkBlocks(ctx context.Context) error {
 	var err error
-	if r.tails, err = r.store.shardsAtEnd(); err != nil {
+	if r.tails, err = r.store.shardsAtEnd(r.o); err != nil {
 		return err
 	}
 	for _, t := range r.tails {
@@ -75,7 +75,7 @@ func (r *repair) checkBlocks(ctx context.Context) error {
 		return err
 	}
 	clear(p.covered)
-	files := newBlockFiles(r.o.FS, r.store.dir, r.store.fuse, blockFileBytes)
+	files := newBlockFiles(r.store.dir, r.o, r.store.fuse)
 	err = files.open()
 	var found scan
 	if err == nil {
@@ -200,7 +200,7 @@ func (r *repair) rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files := newBlockFiles(r.o.FS, r.store.dir, r.store.fuse, blockFileBytes)
+	files := newBlockFiles(r.store.dir, r.o, r.store.fuse)
 	err = ix.replay(files, p)
 	if err == nil {
 		err = ix.addRead(p)

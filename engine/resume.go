@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"math/rand/v2"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -29,13 +30,13 @@ func (f *blockFiles) haveAll(shards []*tail) error {
 	return nil
 }
 
-// resume makes the files ready for further groups after what a scan found. Groups
-// that nothing proves to be durable are written again, into a new file: a sync
-// that failed may have left them in memory alone, where they look as if they were
-// written. It returns where they begin now.
+// resume makes the files ready for further groups after what a scan found, and
+// all that they hold durable. Groups that nothing proves to be so are written
+// again, into a new file: a sync that failed may have left them in memory alone,
+// where they look as if they were written. It returns where they begin now.
 func (f *blockFiles) resume(s scan, shards []*tail) (blockEnd, error) {
 	f.durable.Store(s.proven.group - 1)
-	f.end, f.proven = s.end, true
+	f.end, f.proven = s.proven, true
 	if err := syncDir(f.fs, f.dir); err != nil { // a file may have got its name just now
 		return blockEnd{}, err
 	}
@@ -45,13 +46,32 @@ func (f *blockFiles) resume(s scan, shards []*tail) (blockEnd, error) {
 	if s.end.file == 0 || s.end.at < s.size || s.end.at >= f.limit {
 		return s.proven, nil // the next group begins a new file
 	}
+	return s.proven, f.reuse(s)
+}
+
+// reuse goes on in the last file, which ends with a group that is empty, and
+// writes that again for the same reason.
+func (f *blockFiles) reuse(s scan) error {
 	file, err := f.fs.OpenReadWrite(f.path(s.end.file), vfs.WriteCategoryUnspecified)
 	if err != nil {
-		return blockEnd{}, err
+		return err
+	}
+	proof := make([]byte, s.end.at-s.proven.at)
+	if len(proof) > 0 {
+		if _, err = file.ReadAt(proof, s.proven.at); err == nil {
+			err = f.write(file, proof, s.proven.at)
+		}
+		if err == nil {
+			err = file.Sync()
+		}
+	}
+	if err != nil {
+		return errors.Join(err, file.Close())
 	}
 	files := f.list()
-	f.writer, f.salt = newHandle(file), files[len(files)-1].salt
-	return s.proven, nil
+	f.writer, f.salt, f.end = newHandle(file), files[len(files)-1].salt, s.end
+	f.durable.Store(s.end.group - 1)
+	return nil
 }
 
 // carryOver begins a new file with the groups that are not proven.
@@ -67,10 +87,14 @@ func (f *blockFiles) carryOver(s scan, shards []*tail) (blockEnd, error) {
 	if err != nil {
 		return blockEnd{}, err
 	}
+	at := len(groups)
+	groups = append(groups, make([]byte, groupHeaderSize)...)
+	sealGroup(groups[at:], b.salt, s.end.group, s.end.group-1)
 	if err := f.add(b, groups); err != nil {
 		return blockEnd{}, err
 	}
-	f.end.group = s.end.group
-	f.durable.Store(s.end.group - 1)
-	return blockEnd{b.number, b.start(), b.first}, f.prove()
+	f.end.group = s.end.group + 1
+	f.durable.Store(s.end.group)
+	f.proven = true
+	return blockEnd{b.number, b.start(), b.first}, nil
 }

@@ -31,7 +31,7 @@ func (s *store) upgrade(o Options) error {
 	if err != nil {
 		return err
 	}
-	end, err := s.upgradeBlocks(shards)
+	end, err := s.upgradeBlocks(o, shards)
 	if err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ func (s *store) upgrade(o Options) error {
 }
 
 // upgradeBlocks puts the blocks into files, and moves shards to their ends.
-func (s *store) upgradeBlocks(shards []*tail) (blockEnd, error) {
-	files := newBlockFiles(s.fs, s.dir, s.fuse, blockFileBytes)
+func (s *store) upgradeBlocks(o Options, shards []*tail) (blockEnd, error) {
+	files := newBlockFiles(s.dir, o, s.fuse)
 	if err := s.fs.RemoveAll(files.dir); err != nil {
 		return blockEnd{}, err
 	}
@@ -127,6 +127,11 @@ func (u *upgrader) shard(t *tail) error {
 
 // add puts a block into a group of its own.
 func (u *upgrader) add(b *block) error {
+	if u.files.full() {
+		if err := u.files.makeDurable(u.files.writer); err != nil {
+			return err
+		}
+	}
 	at, err := u.files.begin(u.moved)
 	if err != nil {
 		return err
