@@ -37,7 +37,7 @@ func NewID() string {
 //
 // Logs keep digests for good, so this never changes.
 func Digest(e *Event) [16]byte {
-	var scratch [1024]byte
+	var scratch [2048]byte
 	b := scratch[:0]
 	field := func(s string) {
 		b = binary.BigEndian.AppendUint64(b, uint64(len(s)))

@@ -214,10 +214,6 @@ func (l *Log) do(ctx context.Context, op operation, bytes int) error {
 		return g.errs[i]
 	case <-ctx.Done():
 		err = ctx.Err()
-	case <-l.fuse.blown:
-		// The answer may never come: the committer can be waiting in Pebble for
-		// a flush that will not happen any more.
-		err = l.fuse.err()
 	}
 	if l.queue.takeBack(g, i) {
 		return err

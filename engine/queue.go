@@ -65,7 +65,7 @@ func (q *queue) add(op operation, bytes int) (*group, int, error) {
 	}
 	n := len(q.groups)
 	if n == 0 || q.groups[n-1].bytes >= maxGroupBytes || bytes >= aloneBytes {
-		q.groups = append(q.groups, &group{done: make(chan struct{})})
+		q.groups = append(q.groups, &group{done: make(chan struct{}), ops: make([]operation, 0, 64)})
 		n++
 		q.more.Signal()
 	}

@@ -76,8 +76,11 @@ func (p *Producers) Run(ctx context.Context, events uint64, d time.Duration) (*F
 	start := make(chan struct{})
 	for _, l := range p.lanes {
 		group.Go(func() error {
+			// Requests have contexts of their own, whose ends nobody else waits for.
+			ctx, cancel := context.WithCancel(groupCtx)
+			defer cancel()
 			<-start
-			return p.produce(groupCtx, l, j)
+			return p.produce(ctx, l, j)
 		})
 	}
 	m := startMeter()
