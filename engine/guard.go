@@ -71,9 +71,6 @@ type guardFS struct {
 // A traffic is what goes on between Pebble and the file system.
 type traffic struct {
 	outlet atomic.Pointer[outlet] // of the backup that is made, nil while there is none
-	stalls latency                // of appends that wait until the store has sorted what it has
-
-	stalled atomic.Int64 // when the stall under way began, in nanoseconds since 1970
 }
 
 func (g guardFS) Unwrap() vfs.FS { return g.FS }
@@ -285,9 +282,7 @@ func (l storeLogger) listener() *pebble.EventListener {
 		},
 		DiskSlow: func(info pebble.DiskSlowInfo) { l.Warn("slow disk", "path", info.Path, "duration", info.Duration) },
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
-			l.traffic.stalled.Store(time.Now().UnixNano())
-			l.Warn("appends wait for the store", "reason", info.Reason)
+			l.Warn("writes to the index wait until the store has sorted what it has", "reason", info.Reason)
 		},
-		WriteStallEnd: func() { l.traffic.stalls.note(time.Since(time.Unix(0, l.traffic.stalled.Load()))) },
 	}
 }

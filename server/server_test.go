@@ -133,8 +133,8 @@ func TestDoorsShareLogs(t *testing.T) {
 		`leat_reads_total{door="http",log="orders",result="ok"} 1`,
 		`leat_read_events_total{door="http",log="orders"} 1`,
 		`leat_log_disk_bytes{log="orders"}`, `leat_log_groups_total{log="orders"} `,
-		`leat_log_events{log="orders"} `, `leat_log_sync_seconds_bucket{log="orders",le="0.001"} `, `leat_log_stall_seconds_count{log="orders"} 0`,
-		`leat_store_wal_bytes{log="orders"} `, `leat_store_flushes_total{log="orders"} `, `leat_store_l0_files{log="orders"} `,
+		`leat_log_events{log="orders"} `, `leat_log_sync_seconds_bucket{log="orders",le="0.001"} `,
+		`leat_log_block_files{log="orders"} 1`, `leat_log_block_bytes{log="orders"} `, `leat_store_ingested_bytes_total{log="orders"} `, `leat_store_l0_files{log="orders"} `,
 		`leat_clock_behind_seconds{log="orders"} 0`, `leat_leases{log="orders"} 1`, "leat_ready 1", "leat_logs_broken 0",
 	} {
 		if status, body := s.get(t, "/metrics"); status != 200 || !strings.Contains(body, want) {
