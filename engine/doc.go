@@ -1,9 +1,11 @@
-// Package engine keeps a log in a directory of its own, on Pebble.
+// Package engine keeps a log in a directory of its own.
 //
 // Blocks are the truth: about 16 KiB of consecutive events of a shard, each
-// with a checksum. Everything else is an index of them, derived later: the
-// version of each stream, where its events are, and every event ID ever
-// recorded. docs/format-block.md describes all keys.
+// with a checksum. They are in files of their own, to which groups of blocks are
+// only added. Everything else is an index of them, derived later and kept in
+// Pebble: where each block is, the version of each stream, where its events are,
+// and every event ID ever recorded. docs/format-block.md describes files and
+// keys.
 //
 // # The way of an Append
 //
@@ -11,10 +13,10 @@
 // asks the store what it has to be asked. It then joins the group that is
 // gathering and waits. The committer, one goroutine, takes a group at a time:
 // for each Append it looks up IDs, checks conditions, gives sequences, versions
-// and times, notes them in memory, and writes blocks into one Pebble batch. It
-// hands the batch to Pebble and turns to the next group. The syncer, another
-// goroutine, waits until the batch is synced, then publishes the new heads and
-// answers the whole group at once.
+// and times, notes them in memory, and makes blocks. It writes the blocks of the
+// group to the end of a file, with one write, and turns to the next group. The
+// syncer, another goroutine, syncs the file, with one fdatasync a group, then
+// publishes the new heads and answers the whole group at once.
 //
 // # The index
 //
@@ -34,21 +36,29 @@
 // memory in between.
 //
 // Readers look at the published heads first, then at memory, then at the store:
-// what is missing in memory by then is in the store. Decoded blocks are cached.
+// what is missing in memory by then is in the store. Either says where a block
+// is; decoded blocks are cached.
 //
 // # Durability
 //
 // Two rules make this safe. Readers are bounded by the published heads, because
-// Pebble shows a batch before it is synced. And every answer, also a conflict
-// or a duplicate, waits until all groups before it are synced, because it may
-// rest on what they wrote.
+// the index in memory has events before they are synced. And every answer, also
+// a conflict or a duplicate, waits until all groups before it are synced, because
+// it may rest on what they wrote.
+//
+// Each group says how far all before it was durable when it was written. So Open
+// can tell a group that a crash left half written, which it drops, from one that
+// is damaged, which is [leat.ErrCorrupt]. Groups that are whole but of which
+// nothing says that they are durable are written again, into a new file: a sync
+// may have failed, and what is read may be in memory only.
 //
 // # When storage fails
 //
 // An Append that would leave less than the reserve free on the disk is refused
-// with [leat.ErrFull], so that Pebble does not run out of space in the middle. A
-// write that finds the disk full all the same waits for space. Appends that are
-// cancelled while they wait behind it are taken out of their group again.
+// with [leat.ErrFull], so that neither a group nor the index runs out of space in
+// the middle. A write that finds the disk full all the same waits for space.
+// Appends that are cancelled while they wait behind it are taken out of their
+// group again.
 //
 // When a write or sync fails in any other way, nothing can be said about what is on
 // the disk: the groups under way get [leat.ErrUncertain], the log takes no more
