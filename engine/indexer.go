@@ -124,6 +124,7 @@ func (ix *indexer) write(w *tableWriter, s *sealed, oldest func(shard uint32) ui
 		w.set(append(w.key[:0], c.key...))
 	}
 	w.cut()
+	w.dense = true
 	w.setIDs(s.generation, uuids)
 	w.cut()
 	return uuids[max(0, len(uuids)-recentIDs-1):], w.err
@@ -222,6 +223,7 @@ type tableWriter struct {
 	paths []string
 	table *sstable.Writer // nil between two files
 	keys  int             // in it
+	dense bool            // keys are asked for where they are, and nothing in it repeats
 
 	key, value []byte // of the entry that comes next
 	err        error
@@ -295,7 +297,11 @@ func (w *tableWriter) open() bool {
 			return false
 		}
 		w.paths = append(w.paths, path)
-		w.table = sstable.NewWriter(objstorageprovider.NewFileWritable(f), w.store.options.MakeWriterOptions(0, w.store.TableFormat()))
+		o := w.store.options.MakeWriterOptions(0, w.store.TableFormat())
+		if w.dense {
+			o.FilterPolicy, o.Compression = nil, sstable.NoCompression
+		}
+		w.table = sstable.NewWriter(objstorageprovider.NewFileWritable(f), o)
 	}
 	w.keys++
 	return true

@@ -200,7 +200,7 @@ func (l *Log) Close() error {
 
 // closePatience is how long Close waits for a store that does not finish what
 // it was given: one that waits for space on the disk, or for a flush that can no
-// longer happen. What it acknowledged is safe in its write-ahead log.
+// longer happen. What it acknowledged is safe in its blocks.
 const closePatience = 10 * time.Second
 
 // finish waits until the workers are done.
