@@ -42,8 +42,7 @@ const (
 // The copy is made in a directory beside the one given, of that name with
 // ".unfinished" after it, and renamed. What an interrupted Backup leaves there
 // is no log, and is removed by the next one to the same place. Before it is renamed
-// the copy is opened for reading, to see that it has what it should; that takes up
-// to 128 MiB of memory for a moment.
+// the copy is opened for reading, to see that it has what it should.
 //
 // The error is fs.ErrExist when something is in the directory, leat.ErrInvalid
 // when it lies in the log's own, leat.ErrFull when its disk is full or would

@@ -94,8 +94,6 @@ func isSync(op errorfs.Op) bool {
 
 func isBlocks(path string) bool { return strings.Contains(path, "blocks/") }
 
-func isWAL(path string) bool { return strings.HasSuffix(path, ".log") }
-
 func isDataFile(path string) bool {
-	return strings.HasSuffix(path, ".sst")
+	return strings.HasSuffix(path, ".sst") || strings.Contains(path, "/index-") // which becomes one
 }

@@ -64,8 +64,8 @@ type keptLog struct {
 	contents *contents
 }
 
-// smallLog makes a log with something of everything: data files, index files
-// and a write-ahead log, shards that are split and trimmed.
+// smallLog makes a log with something of everything: files of blocks, tables of
+// the index and of what is flushed, shards that are split and trimmed.
 func smallLog(t *testing.T) *keptLog {
 	t.Helper()
 	k := &keptLog{files: make(map[string][]byte), book: &ledger{}}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -75,16 +74,10 @@ type traffic struct {
 
 func (g guardFS) Unwrap() vfs.FS { return g.FS }
 
-// guard guards a file that was opened for writing. A write-ahead log that cannot
-// be made is a file to which nothing is written: Pebble would end the process.
-func (g guardFS) guard(name string, f vfs.File, err error) (vfs.File, error) {
-	isLog := strings.HasSuffix(name, ".log")
-	if err != nil && isLog {
-		g.blow(err)
-		f, err = vfs.NewMemFile(nil), nil
-	}
+// guard guards a file that was opened for writing.
+func (g guardFS) guard(f vfs.File, err error) (vfs.File, error) {
 	if err == nil {
-		return guardFile{File: f, fuse: g.fuse, mute: isLog}, nil
+		return guardFile{File: f, fuse: g.fuse}, nil
 	}
 	if vfs.IsNoSpaceError(err) {
 		time.Sleep(retryPause)
@@ -97,10 +90,10 @@ func (g guardFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) 
 		return o.create(g.FS, name, c)
 	}
 	if err := g.refuse(); err != nil {
-		return g.guard(name, nil, err)
+		return nil, err
 	}
 	f, err := g.FS.Create(name, c)
-	return g.guard(name, f, err)
+	return g.guard(f, err)
 }
 
 func (g guardFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -108,15 +101,15 @@ func (g guardFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs
 		return nil, err
 	}
 	f, err := g.FS.OpenReadWrite(name, c, opts...)
-	return g.guard(name, f, err)
+	return g.guard(f, err)
 }
 
 func (g guardFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := g.refuse(); err != nil {
-		return g.guard(newname, nil, err)
+		return nil, err
 	}
 	f, err := g.FS.ReuseForWrite(oldname, newname, c)
-	return g.guard(newname, f, err)
+	return g.guard(f, err)
 }
 
 // OpenDir opens a directory. If it is the log's, syncs that fail are hidden from
@@ -165,9 +158,7 @@ type guardFile struct {
 	*fuse
 
 	// mute hides errors, which blow the fuse, from the writer: Pebble 2.1.7
-	// panics when a blob file or a write-ahead log cannot be finished, or a
-	// directory not synced. The manifest, which is not muted, then never gets to
-	// name a blob file, and what a log was to hold is not acknowledged.
+	// panics when a directory cannot be synced.
 	mute bool
 }
 
@@ -247,8 +238,7 @@ func (f guardFile) SyncTo(length int64) (bool, error) {
 // not return; here it blows the fuse, which makes going on harmless.
 type storeLogger struct {
 	*slog.Logger
-	fuse    *fuse
-	traffic *traffic
+	fuse *fuse
 }
 
 func (l storeLogger) Infof(format string, args ...any) { l.Debug(fmt.Sprintf(format, args...)) }

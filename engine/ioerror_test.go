@@ -243,8 +243,7 @@ func (p *patient) reopen() error {
 	return nil
 }
 
-// maxData makes a patient's appends fill a memtable now and then, whose first
-// has 256 KiB.
+// maxData makes a patient's appends fill files of blocks.
 const maxData = 60 << 10
 
 // appendOne appends new events, on the condition of the version that their

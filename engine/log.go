@@ -179,6 +179,9 @@ func (l *Log) Close() error {
 	if l.closed {
 		return nil
 	}
+	if !l.stuck.Load() {
+		l.store.flush()
+	}
 	l.closed = true
 	close(l.closing)
 	if l.stuck.Load() {
@@ -203,6 +206,9 @@ func (l *Log) Close() error {
 // longer happen. What it acknowledged is safe in its blocks.
 const closePatience = 10 * time.Second
 
+// stoppedPatience is how long it waits for the store of a log that has stopped.
+const stoppedPatience = time.Second
+
 // finish waits until the workers are done.
 func (l *Log) finish() {
 	done := make(chan struct{})
@@ -210,13 +216,17 @@ func (l *Log) finish() {
 		l.workers.Wait()
 		close(done)
 	}()
-	patience := time.NewTimer(closePatience)
-	defer patience.Stop()
+	patience := closePatience
+	if l.fuse.err() != nil {
+		patience = stoppedPatience
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	select {
 	case <-done:
-	case <-patience.C:
+	case <-timer.C:
 		l.stuck.Store(true)
-		l.fuse.blow(fmt.Errorf("the store did not finish within %v of closing the log", closePatience))
+		l.fuse.blow(fmt.Errorf("the store did not finish within %v of closing the log", patience))
 	}
 }
 

@@ -101,8 +101,13 @@ func (s *store) mustBeEmpty() error {
 	if it.First() {
 		return errForeign
 	}
+	if names, err := s.fs.List(s.fs.PathJoin(s.dir, blocksDir)); err == nil && len(names) > 0 {
+		return errBlocks
+	}
 	return corruptOr(it.Error())
 }
+
+var errBlocks = fmt.Errorf("%w: the directory holds blocks, but the store does not know of a log: go back to a backup", leat.ErrCorrupt)
 
 var errForeign = errors.New("the directory holds a Pebble store that is not a log's")
 

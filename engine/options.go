@@ -18,8 +18,8 @@ type Options struct {
 	Clock func() time.Time
 
 	// CacheBytes bounds the cache of what was read from disk; 64 MiB when 0.
-	// Half of it holds decoded blocks. Another 128 MiB at most hold events that
-	// are not yet sorted into files.
+	// Half of it holds decoded blocks. A filter of stream names takes an eighth
+	// as much again.
 	CacheBytes int64
 
 	// GenerationEvents is of how many events the index is kept in memory before

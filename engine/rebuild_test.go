@@ -140,7 +140,7 @@ func TestInterruptedRepair(t *testing.T) {
 			}
 		}
 		fs.watch(func(op errorfs.Op) error {
-			if byCall && changes(op) && isWAL(op.Path) {
+			if byCall && changes(op) && isDataFile(op.Path) {
 				step()
 			}
 			return nil

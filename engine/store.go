@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -78,7 +79,31 @@ const (
 
 // applySync writes a batch durably.
 func (s *store) applySync(b *pebble.Batch) error {
-	return errors.Join(s.Apply(b, pebble.Sync), s.fuse.err()) // Pebble is not told of all errors: see guardFile
+	if err := s.Apply(b, pebble.NoSync); err != nil {
+		return err
+	}
+	s.flush()
+	return s.fuse.err()
+}
+
+// flush makes durable what was applied. The fuse blows when that cannot be done.
+func (s *store) flush() {
+	if s.fuse.err() != nil {
+		return
+	}
+	done, err := s.AsyncFlush()
+	if err != nil {
+		s.fuse.blow(err)
+		return
+	}
+	patience := time.NewTimer(closePatience)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-s.fuse.blown:
+	case <-patience.C:
+		s.fuse.blow(fmt.Errorf("the store did not sort its files within %v", closePatience))
+	}
 }
 
 // close closes the store and lets others open the directory.
@@ -97,12 +122,16 @@ const memTableBytes = 1 << 20
 // sorted tables and are looked up one by one.
 func pebbleOptions(dir string, o Options, f *fuse) (*pebble.Options, *traffic) {
 	t := new(traffic)
-	logger := storeLogger{o.Logger, f, t}
+	logger := storeLogger{o.Logger, f}
 	po := &pebble.Options{
 		FS:                 guardFS{o.FS, dir, f, t},
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             logger,
 		EventListener:      logger.listener(),
+
+		// What is applied can be found out again, until it is flushed: blocks are the
+		// log's write-ahead log.
+		DisableWAL: true,
 
 		// Pebble takes the memory of memtables out of the cache.
 		Cache:                      pebble.NewCache(o.CacheBytes/2 + 2*memTableBytes),

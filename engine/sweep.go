@@ -84,11 +84,8 @@ func (l *Log) sweepBlocks(ctx context.Context) error {
 		done.blocks = to
 		done.save(b, uint32(number))
 	}
-	if err := l.fuse.err(); err != nil {
-		return err
-	}
 	if !b.Empty() {
-		if err := l.write(func() error { return l.store.Apply(b, pebble.NoSync) }); err != nil {
+		if err := l.apply(b); err != nil {
 			return err
 		}
 	}
@@ -202,24 +199,17 @@ func (l *Log) runsSwept(ctx context.Context, v *view) error {
 		done.runs = s.Oldest
 		done.save(b, uint32(number))
 	}
+	return l.apply(b)
+}
+
+// apply applies a batch to the store. It is not durable yet.
+func (l *Log) apply(b *pebble.Batch) error {
 	if err := l.fuse.err(); err != nil {
 		return err
 	}
-	return l.write(func() error { return l.store.Apply(b, pebble.NoSync) })
-}
-
-// write applies something to the store. When that fails, the fuse has blown.
-func (l *Log) write(apply func() error) (err error) {
-	defer func() {
-		// Pebble panics when it finds its write-ahead log broken, holding a lock
-		// that its Close needs.
-		if p := recover(); p != nil {
-			l.stuck.Store(true)
-			err = fmt.Errorf("write-ahead log: %v", p)
-		}
-		if err != nil {
-			l.fuse.blow(err)
-		}
-	}()
-	return apply()
+	err := l.store.Apply(b, pebble.NoSync)
+	if err != nil {
+		l.fuse.blow(err)
+	}
+	return err
 }

@@ -48,7 +48,7 @@ func TestInterruptedTrim(t *testing.T) {
 			}
 			return nil
 		}))
-		log := create(t, fs, engine.Options{GenerationEvents: 64})
+		log := create(t, fs, engine.Options{GenerationEvents: 64, CacheBytes: 1 << 20}.WithFileBytes(256<<10))
 		appendBlocks(t, log, 300)
 		mu.Lock()
 		left = n
@@ -68,7 +68,7 @@ func TestInterruptedTrim(t *testing.T) {
 			return
 		}
 		mustCheck(t, disk, "log")
-		log, err := engine.Open("log", engine.Options{FS: disk, GenerationEvents: 64})
+		log, err := engine.Open("log", engine.Options{FS: disk, GenerationEvents: 64, CacheBytes: 1 << 20}.WithFileBytes(256<<10))
 		if err != nil {
 			t.Fatal(err)
 		}
