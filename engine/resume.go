@@ -59,7 +59,7 @@ func (f *blockFiles) reuse(s scan) error {
 	proof := make([]byte, s.end.at-s.proven.at)
 	if len(proof) > 0 {
 		if _, err = file.ReadAt(proof, s.proven.at); err == nil {
-			err = f.write(file, proof, s.proven.at)
+			_, err = file.WriteAt(proof, s.proven.at)
 		}
 		if err == nil {
 			err = file.Sync()
