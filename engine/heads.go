@@ -78,10 +78,8 @@ func (h *headWriter) write(g *generation, stream uint32) {
 		rest = rest[n:]
 	}
 	w := h.tableWriter
-	end := head{version: g.version(stream), runs: rest}
-	if len(h.old) > 0 {
-		end.runs = append(h.old, rest...)
-	}
+	h.old = append(h.old, rest...)
+	end := head{version: g.version(stream), runs: h.old}
 	w.value = end.append(w.value[:0])
 	w.set(appendHeadKey(w.key[:0], name))
 }
