@@ -224,15 +224,8 @@ func (s *store) shardsAtEnd(o Options) ([]*tail, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := newBlockFiles(s.dir, o, s.fuse)
-	if err := files.open(); err != nil {
-		return nil, err
-	}
-	found, err := files.scan(r.mark)
-	if err == nil {
-		err = r.run(files, r.from(files), found.end, func() error { return nil })
-	}
-	return r.tails, errors.Join(err, files.close())
+	err = r.read(s, o, r.from)
+	return r.tails, err
 }
 
 // endEpoch makes the log in a copy that is opened for the first time one of a

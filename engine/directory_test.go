@@ -391,6 +391,20 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 // blockFile returns the path of a file of blocks.
 func blockFile(n int) string { return fmt.Sprintf("log/blocks/%010d", n) }
 
+// contentOf returns what is in a file.
+func contentOf(t *testing.T, fs vfs.FS, path string) []byte {
+	t.Helper()
+	f, err := fs.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 // overwrite puts a text where another begins in a file.
 func overwrite(t *testing.T, fs vfs.FS, path, at, with string) {
 	t.Helper()
@@ -399,11 +413,7 @@ func overwrite(t *testing.T, fs vfs.FS, path, at, with string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := bytes.Index(data, []byte(at))
+	i := bytes.Index(contentOf(t, fs, path), []byte(at))
 	if i < 0 {
 		t.Fatalf("%s does not hold %x", path, at)
 	}

@@ -170,7 +170,7 @@ func (f *blockFiles) readHeader(number uint32) (*blockFile, error) {
 }
 
 func (f *blockFiles) missing(number uint32) error {
-	return fmt.Errorf("%w: the file of blocks %s is missing", leat.ErrCorrupt, f.path(number))
+	return fmt.Errorf("%w: the file of blocks %s is missing: put it back, or go back to a backup", leat.ErrCorrupt, f.path(number))
 }
 
 // list returns the files that there are, in order. They may be removed any time.
@@ -286,9 +286,13 @@ func (f *blockFiles) begin(shards []*tail) (blockEnd, error) {
 		}
 		f.writer = nil
 	}
-	b := &blockFile{number: f.end.file + 1, salt: rand.Uint32(), first: f.end.group, before: f.end.at, heads: headsOf(shards)}
-	err := f.add(b, nil)
+	err := f.add(f.next(shards), nil)
 	return f.end, err
+}
+
+// next returns the file that comes after the end.
+func (f *blockFiles) next(shards []*tail) *blockFile {
+	return &blockFile{number: f.end.file + 1, salt: rand.Uint32(), first: f.end.group, before: f.end.at, heads: headsOf(shards)}
 }
 
 func headsOf(shards []*tail) []uint64 {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -175,18 +174,7 @@ func TestTrimRemovesFiles(t *testing.T) {
 	log = mustOpen(t, o)
 	fill(t, log, "event", n)
 	rng := newRand(t)
-	holds := func(name, id string) bool {
-		f, err := mem.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		data, err := io.ReadAll(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return bytes.Contains(data, []byte(id))
-	}
+	holds := func(name, id string) bool { return bytes.Contains(contentOf(t, mem, name), []byte(id)) }
 	for below := uint64(1); below <= n; below += 1 + rng.Uint64N(9) {
 		if oldest, err := log.Trim(t.Context(), leat.ShardNumber(0), below); err != nil || oldest != below {
 			t.Fatalf("trim below %d: got %d, %v", below, oldest, err)

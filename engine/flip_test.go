@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -119,15 +118,7 @@ func smallLog(t *testing.T) *keptLog {
 func (k *keptLog) keep(t *testing.T, fs vfs.FS) {
 	t.Helper()
 	for _, name := range append(mustList(t, fs, "log", ""), mustList(t, fs, "log/blocks", "blocks/")...) {
-		f, err := fs.Open("log/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(f)
-		if err = errors.Join(err, f.Close()); err != nil {
-			t.Fatal(err)
-		}
-		k.names, k.files[name] = append(k.names, name), data
+		k.names, k.files[name] = append(k.names, name), contentOf(t, fs, "log/"+name)
 	}
 }
 

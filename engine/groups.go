@@ -208,7 +208,7 @@ func (f *blockFiles) eachOf(b *blockFile, from blockEnd, to int64, do func(*stor
 }
 
 func (r *groupReader) damaged() error {
-	return fmt.Errorf("%w: the file of blocks %d is damaged at %d or soon after", leat.ErrCorrupt, r.file, r.at)
+	return fmt.Errorf("%w: the file of blocks %d is damaged at %d or soon after; check the log, or go back to a backup", leat.ErrCorrupt, r.file, r.at)
 }
 
 // A scan tells how the last file ends.

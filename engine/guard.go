@@ -64,12 +64,7 @@ type guardFS struct {
 	vfs.FS
 	dir string // of the log
 	*fuse
-	*traffic
-}
-
-// A traffic is what goes on between Pebble and the file system.
-type traffic struct {
-	outlet atomic.Pointer[outlet] // of the backup that is made, nil while there is none
+	outlet *atomic.Pointer[outlet] // see store
 }
 
 func (g guardFS) Unwrap() vfs.FS { return g.FS }

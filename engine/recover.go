@@ -98,6 +98,23 @@ func (r *replay) readBlock(x extent, data []byte, live bool) error {
 	return r.block(b, x)
 }
 
+// read reads the groups of a log that nobody works on, and changes nothing.
+func (r *replay) read(s *store, o Options, from func(*blockFiles) blockEnd) error {
+	files := newBlockFiles(s.dir, o, s.fuse)
+	err := files.open()
+	var found scan
+	if err == nil {
+		found, err = files.scan(r.mark)
+	}
+	if err == nil {
+		err = r.run(files, from(files), found.end, func() error { return nil })
+	}
+	if err == nil {
+		err = files.haveAll(r.tails)
+	}
+	return errors.Join(err, files.close())
+}
+
 // replay makes the index what it was, and the files ready for more.
 func (ix *indexer) replay(files *blockFiles, r *replay) error {
 	if err := ix.store.removeTables(); err != nil {

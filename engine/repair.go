@@ -75,19 +75,7 @@ func (r *repair) checkBlocks(ctx context.Context) error {
 		return err
 	}
 	clear(p.covered)
-	files := newBlockFiles(r.store.dir, r.o, r.store.fuse)
-	err = files.open()
-	var found scan
-	if err == nil {
-		found, err = files.scan(p.mark)
-	}
-	if err == nil {
-		err = p.run(files, files.first(), found.end, func() error { return nil })
-	}
-	if err == nil {
-		err = files.haveAll(p.tails)
-	}
-	return errors.Join(err, files.close())
+	return p.read(r.store, r.o, (*blockFiles).first)
 }
 
 // passed notes that the events of a block are done once more.

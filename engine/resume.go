@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"math/rand/v2"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -76,7 +75,7 @@ func (f *blockFiles) reuse(s scan) error {
 
 // carryOver begins a new file with the groups that are not proven.
 func (f *blockFiles) carryOver(s scan, shards []*tail) (blockEnd, error) {
-	b := &blockFile{number: s.end.file + 1, salt: rand.Uint32(), first: s.proven.group, before: s.proven.at, heads: headsOf(shards)}
+	b := f.next(shards)
 	var groups []byte
 	err := f.each(s.proven, s.end, func(g *storedGroup) error {
 		at := len(groups)

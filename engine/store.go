@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -25,7 +26,7 @@ type store struct {
 	fs      vfs.FS
 	options *pebble.Options
 	lock    *pebble.Lock
-	*traffic
+	outlet  *atomic.Pointer[outlet] // of the backup that is made, holds nil while there is none
 }
 
 // ownerFile holds the process ID of who has the directory open. It is also how
@@ -41,7 +42,8 @@ func openStore(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	po, t := pebbleOptions(dir, o, f)
+	out := new(atomic.Pointer[outlet])
+	po := pebbleOptions(dir, o, f, out)
 	po.Lock = lock
 	po.ReadOnly = mode == readStore
 	po.ErrorIfNotExists = mode != createStore
@@ -54,7 +56,7 @@ func openStore(dir string, o Options, f *fuse, mode storeMode) (*store, error) {
 		err = fmt.Errorf("open the store in %s: %w", dir, corruptOr(err))
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &store{DB: db, fuse: f, dir: dir, fs: o.FS, options: po, lock: lock, traffic: t}, nil
+	return &store{DB: db, fuse: f, dir: dir, fs: o.FS, options: po, lock: lock, outlet: out}, nil
 }
 
 // openExisting opens the store of a log that exists.
@@ -120,11 +122,10 @@ const memTableBytes = 1 << 20
 
 // pebbleOptions are chosen for what the store holds: small entries that come as
 // sorted tables and are looked up one by one.
-func pebbleOptions(dir string, o Options, f *fuse) (*pebble.Options, *traffic) {
-	t := new(traffic)
+func pebbleOptions(dir string, o Options, f *fuse, out *atomic.Pointer[outlet]) *pebble.Options {
 	logger := storeLogger{o.Logger, f}
 	po := &pebble.Options{
-		FS:                 guardFS{o.FS, dir, f, t},
+		FS:                 guardFS{o.FS, dir, f, out},
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             logger,
 		EventListener:      logger.listener(),
@@ -153,7 +154,7 @@ func pebbleOptions(dir string, o Options, f *fuse) (*pebble.Options, *traffic) {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most IDs asked for are new
 	}
 	po.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
-	return po, t
+	return po
 }
 
 // corruptOr wraps what Pebble calls corruption as leat.ErrCorrupt.
