@@ -146,27 +146,27 @@ func TestStoresThatAreNotLogs(t *testing.T) {
 // TestInterruptedCreate cuts the power, or kills the process, at each operation
 // of Create: afterwards the log is there and whole, or it can be created again.
 func TestInterruptedCreate(t *testing.T) {
-	t.Run("power cut", func(t *testing.T) { interruptCreate(t, vfs.CrashCloneCfg{}) })
-	t.Run("kill", func(t *testing.T) {
-		interruptCreate(t, vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: newRand(t)})
-	})
+	t.Run("power cut", func(t *testing.T) { interruptCreate(t, 0) })
+	t.Run("kill", func(t *testing.T) { interruptCreate(t, 100) })
 }
 
-func interruptCreate(t *testing.T, crash vfs.CrashCloneCfg) {
+// interruptCreate keeps a percentage of what is not synced.
+func interruptCreate(t *testing.T, percent int) {
+	rng := newRand(t)
 	for n := 0; ; n++ {
-		mem := vfs.NewCrashableMem()
+		before := newDisk()
 		var left, cut = n, false
 		var mu sync.Mutex
 		var disk *vfs.MemFS
-		watch := errorfs.Wrap(mem, errorfs.InjectorFunc(func(errorfs.Op) error {
+		before.watch(func(errorfs.Op) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if left--; left == 0 && !cut {
-				cut, disk = true, mem.CrashClone(crash)
+				cut, disk = true, before.cut(percent, rng)
 			}
 			return nil
-		}))
-		log, err := engine.Create("log", leat.Config{}, engine.Options{FS: watch})
+		})
+		log, err := engine.Create("log", leat.Config{}, engine.Options{FS: before})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -85,7 +85,7 @@ func (ix *indexer) add(s *sealed, oldest func(shard uint32) uint64) error {
 	w := &tableWriter{store: ix.store, name: "generation"}
 	newest, err := ix.write(w, s, oldest)
 	if err == nil && len(w.paths) > 0 {
-		err = ix.store.Ingest(context.Background(), w.paths)
+		err = ix.store.ingest(w.paths)
 	}
 	if err != nil {
 		return errors.Join(err, w.remove())

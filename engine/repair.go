@@ -140,7 +140,7 @@ func (r *repair) removeIDs(ctx context.Context, prefix byte) error {
 		}
 		if err == nil && version < k.version {
 			set(b, appendHeadKey(nil, stream), binary.AppendUvarint(nil, k.version))
-			err = r.store.Apply(b, pebble.NoSync)
+			err = r.store.apply(b)
 			b.Reset()
 		}
 		return err
@@ -170,7 +170,7 @@ func (r *repair) edit(ctx context.Context, prefix byte, do func(b *pebble.Batch,
 		if b.Len() < editBytes {
 			continue
 		}
-		if err := r.store.Apply(b, pebble.NoSync); err != nil {
+		if err := r.store.apply(b); err != nil {
 			return err
 		}
 		b.Reset()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +29,9 @@ type store struct {
 	options *pebble.Options
 	lock    *pebble.Lock
 	outlet  *atomic.Pointer[outlet] // of the backup that is made, holds nil while there is none
+
+	changing sync.Mutex // held by who changes the store
+	applied  bool       // something that is not flushed; guarded by changing
 }
 
 // ownerFile holds the process ID of who has the directory open. It is also how
@@ -79,33 +84,59 @@ const (
 	createStore           // makes the store when there is none
 )
 
+// apply writes a batch, which is durable after the next flush.
+func (s *store) apply(b *pebble.Batch) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.applied = true
+	return s.Apply(b, pebble.NoSync)
+}
+
 // applySync writes a batch durably.
 func (s *store) applySync(b *pebble.Batch) error {
-	if err := s.Apply(b, pebble.NoSync); err != nil {
+	if err := s.apply(b); err != nil {
 		return err
 	}
-	s.flush()
-	return s.fuse.err()
+	return s.flush()
+}
+
+// ingest takes over files that a tableWriter wrote.
+func (s *store) ingest(paths []string) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	// Pebble would flush, too, and wait for that without end when it fails.
+	if err := s.flushApplied(); err != nil {
+		return err
+	}
+	return s.Ingest(context.Background(), paths)
 }
 
 // flush makes durable what was applied. The fuse blows when that cannot be done.
-func (s *store) flush() {
-	if s.fuse.err() != nil {
-		return
+func (s *store) flush() error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	return s.flushApplied()
+}
+
+func (s *store) flushApplied() error {
+	if err := s.fuse.err(); err != nil || !s.applied {
+		return err
 	}
 	done, err := s.AsyncFlush()
 	if err != nil {
 		s.fuse.blow(err)
-		return
+		return s.fuse.err()
 	}
 	patience := time.NewTimer(closePatience)
 	defer patience.Stop()
 	select {
 	case <-done:
+		s.applied = false
 	case <-s.fuse.blown:
 	case <-patience.C:
 		s.fuse.blow(fmt.Errorf("the store did not sort its files within %v", closePatience))
 	}
+	return s.fuse.err()
 }
 
 // close closes the store and lets others open the directory.

@@ -167,7 +167,7 @@ func (l *Log) sweepSomeRuns(ctx context.Context, v *view, from []byte) ([]byte, 
 		w.err = it.Error()
 	}
 	if w.err == nil && len(w.paths) > 0 {
-		w.err = l.store.Ingest(ctx, w.paths)
+		w.err = l.store.ingest(w.paths)
 	}
 	if w.err != nil {
 		return nil, errors.Join(corruptOr(w.err), w.remove())
@@ -207,7 +207,7 @@ func (l *Log) apply(b *pebble.Batch) error {
 	if err := l.fuse.err(); err != nil {
 		return err
 	}
-	err := l.store.Apply(b, pebble.NoSync)
+	err := l.store.apply(b)
 	if err != nil {
 		l.fuse.blow(err)
 	}

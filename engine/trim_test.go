@@ -36,19 +36,19 @@ func TestInterruptedTrim(t *testing.T) {
 	shard := leat.ShardNumber(0)
 	trimmed := 0
 	for n := 1; ; n++ {
-		mem := vfs.NewCrashableMem()
+		before := newDisk()
 		var mu sync.Mutex
 		left := math.MaxInt
 		var disk *vfs.MemFS
-		fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(errorfs.Op) error {
+		before.watch(func(errorfs.Op) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if left--; left == 0 {
-				disk = mem.CrashClone(vfs.CrashCloneCfg{})
+				disk = before.cut(0, nil)
 			}
 			return nil
-		}))
-		log := create(t, fs, engine.Options{GenerationEvents: 64, CacheBytes: 1 << 20}.WithFileBytes(256<<10))
+		})
+		log := create(t, before, engine.Options{GenerationEvents: 64, CacheBytes: 1 << 20}.WithFileBytes(256<<10))
 		appendBlocks(t, log, 300)
 		mu.Lock()
 		left = n

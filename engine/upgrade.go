@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -80,7 +79,7 @@ func (s *store) upgradeBlocks(o Options, shards []*tail) (blockEnd, error) {
 		err = u.table.err
 	}
 	if err == nil && len(u.table.paths) > 0 {
-		err = s.Ingest(context.Background(), u.table.paths)
+		err = s.ingest(u.table.paths)
 	}
 	return files.end, errors.Join(err, files.close())
 }
@@ -180,7 +179,7 @@ func (s *store) upgradeIDs() error {
 		if b.Len() < upgradeBytes {
 			continue
 		}
-		if err := s.Apply(b, pebble.NoSync); err != nil {
+		if err := s.apply(b); err != nil {
 			return err
 		}
 		b.Reset()
@@ -188,5 +187,5 @@ func (s *store) upgradeIDs() error {
 	if err := it.Error(); err != nil {
 		return fmt.Errorf("read the IDs: %w", corruptOr(err))
 	}
-	return s.Apply(b, pebble.NoSync)
+	return s.apply(b)
 }
