@@ -6,6 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/leathq/leat"
 )
@@ -15,11 +21,16 @@ import (
 type Archive struct {
 	store Store
 	desc  description
+	keys  []note.Verifier // whose signatures count
+	links linkCache
 }
 
-// Open opens the archive of a log. If the store has none, the error is
+// Open opens the archive of a log. What is read from it has to be signed with one
+// of the public keys given (see Key.Public). Without any it is the keys that the
+// archive itself names: then damage is found, but not what somebody has forged
+// who can write to the store. If the store has no such archive, the error is
 // [leat.ErrNotFound].
-func Open(ctx context.Context, store Store, logID string) (*Archive, error) {
+func Open(ctx context.Context, store Store, logID string, public ...string) (*Archive, error) {
 	a := &Archive{store: store, desc: description{Log: logID}}
 	object := a.object(descriptionName)
 	data, err := store.Get(ctx, object)
@@ -35,14 +46,126 @@ func Open(ctx context.Context, store Store, logID string) (*Archive, error) {
 	if a.desc.Log != logID {
 		return nil, corrupt(object, "describes log %q", a.desc.Log)
 	}
-	return a, nil
+	if a.keys, err = verifiers([]string{a.desc.Key}); err != nil {
+		return nil, corrupt(object, "holds no key: %v", err)
+	}
+	if len(public) > 0 {
+		a.keys, err = verifiers(public)
+	} else {
+		err = a.addKeys(ctx)
+	}
+	return a, err
+}
+
+// Logs returns the IDs of the logs that a store has archives of, sorted.
+func Logs(ctx context.Context, store Store) ([]string, error) {
+	var logs []string
+	for name, err := range store.List(ctx, "", "") {
+		if err != nil {
+			return nil, err
+		}
+		id, isFolder := strings.CutSuffix(name, "/")
+		if !isFolder {
+			continue
+		}
+		if _, err := store.Size(ctx, id+"/"+descriptionName); err == nil {
+			logs = append(logs, id)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return logs, nil
+}
+
+// An End says how far a shard is archived.
+type End struct {
+	Checkpoint Checkpoint
+	Epoch      uint64
+	Closed     bool      // it is all there will be
+	Until      time.Time // At of the last event, zero when there is none
+
+	Segments   uint64
+	Bytes      int64 // of the segments
+	EventBytes int64 // sum of leat.Event.Size
+}
+
+// Ends returns how far each shard is archived, in the order of their numbers.
+func (a *Archive) Ends(ctx context.Context) ([]End, error) {
+	tails, err := a.tails(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ends []End
+	for _, id := range slices.Sorted(maps.Keys(tails)) {
+		tail := tails[id]
+		c, err := tail.verify(a.object(manifestName(id, tail.Number)), a.keys)
+		if err != nil {
+			return nil, err
+		}
+		e := End{
+			Checkpoint: *c, Epoch: tail.Epoch, Closed: tail.Kind == kindClose,
+			Segments: tail.Total.Segments, Bytes: tail.Total.Size, EventBytes: tail.Total.EventBytes,
+		}
+		if size := tail.Total.Events; size > 0 {
+			l, err := a.find(ctx, id, size, tail)
+			if err != nil {
+				return nil, err
+			}
+			e.Until = l.Segment.MaxAt
+		}
+		ends = append(ends, e)
+	}
+	return ends, nil
+}
+
+// addKeys adds the keys that followed the first.
+func (a *Archive) addKeys(ctx context.Context) error {
+	for name, err := range a.store.List(ctx, a.object(keysFolder), "") {
+		if err != nil {
+			return err
+		}
+		object := a.object(keysFolder + name)
+		data, err := a.get(ctx, object)
+		if err != nil {
+			return err
+		}
+		more, err := verifiers([]string{string(data)})
+		if err != nil || name != keyObject(more[0]) {
+			return corrupt(object, "holds no key, or not the one it is called after")
+		}
+		a.keys = append(a.keys, more...)
+	}
+	return nil
+}
+
+// admit makes sure that what is signed with a key counts. A key that does not
+// count yet is refused unless it is to be a new one.
+func (a *Archive) admit(ctx context.Context, k *Key, anew bool) error {
+	given, err := verifiers([]string{k.Public()})
+	if err != nil {
+		return err
+	}
+	v := given[0]
+	if slices.ContainsFunc(a.keys, func(known note.Verifier) bool { return known.KeyHash() == v.KeyHash() }) {
+		return nil
+	}
+	if !anew {
+		return fmt.Errorf("%w: the archive of log %s is signed with %s, and the key given is %s: give the other, or say that this is a new one",
+			leat.ErrDenied, a.desc.Log, a.desc.Key, k.Public())
+	}
+	err = a.store.Create(ctx, a.object(keysFolder+keyObject(v)), []byte(k.Public()+"\n"))
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	a.keys = append(a.keys, v)
+	return nil
 }
 
 // create opens the archive of a log and makes it when there is none.
-func create(ctx context.Context, store Store, info leat.Info) (*Archive, error) {
+func create(ctx context.Context, store Store, info leat.Info, k *Key) (*Archive, error) {
 	a, err := Open(ctx, store, info.ID)
 	if errors.Is(err, leat.ErrNotFound) {
-		d := description{Format: formatVersion, Log: info.ID, Single: info.Single}
+		d := description{Format: formatVersion, Log: info.ID, Single: info.Single, Key: k.Public()}
 		err = store.Create(ctx, info.ID+"/"+descriptionName, encodeJSON(d))
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
@@ -107,7 +230,7 @@ func (a *Archive) tails(ctx context.Context) (map[leat.ShardID]link, error) {
 // their numbers. An archiver that was killed may have left it empty.
 func (a *Archive) shards(ctx context.Context) ([]leat.ShardID, error) {
 	var shards []leat.ShardID
-	for name, err := range a.store.List(ctx, a.object(manifestsFolder)) {
+	for name, err := range a.store.List(ctx, a.object(manifestsFolder), "") {
 		if err != nil {
 			return nil, err
 		}
@@ -125,19 +248,14 @@ func (a *Archive) tail(ctx context.Context, shard leat.ShardID) (link, error) {
 	if err != nil || last == 0 {
 		return link{}, err
 	}
-	object := a.object(manifestName(shard, last))
-	data, err := a.get(ctx, object)
-	if err != nil {
-		return link{}, err
-	}
-	return decodeLink(object, data, a.desc.Log, shard, last)
+	return a.link(ctx, shard, last)
 }
 
 // lastNumber returns the number of the last manifest of a shard, 0 when there is
 // none.
 func (a *Archive) lastNumber(ctx context.Context, shard leat.ShardID) (uint64, error) {
 	last := uint64(0)
-	for name, err := range a.store.List(ctx, a.object(manifestFolder(shard))) {
+	for name, err := range a.store.List(ctx, a.object(manifestFolder(shard)), "") {
 		if err != nil {
 			return 0, err
 		}
@@ -164,91 +282,63 @@ func (a *Archive) get(ctx context.Context, object string) ([]byte, error) {
 
 // Shards returns the archived shards with their lineage, parents before
 // children. Head is the last sequence archived, and Closed says that this is all
-// there will be. It reads and verifies every manifest.
+// there will be.
 func (a *Archive) Shards(ctx context.Context) ([]leat.Shard, error) {
-	ids, err := a.shards(ctx)
+	tails, err := a.tails(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var shards []leat.Shard
-	for _, id := range ids {
-		s := leat.Shard{ID: id, Oldest: 1}
-		for l, err := range a.chain(ctx, id) {
-			if err != nil {
-				return nil, err
-			}
-			if l.Lineage != nil {
-				s.From, s.To, s.Parents = l.Lineage.From, l.Lineage.To, l.Lineage.Parents
-			}
-			s.Head, s.Closed = l.Total.Events, l.Kind == kindClose
+	for _, id := range slices.Sorted(maps.Keys(tails)) {
+		first, err := a.link(ctx, id, 1)
+		if err != nil {
+			return nil, err
 		}
-		if s.Parents != nil {
-			shards = append(shards, s)
+		if first.Lineage == nil {
+			return nil, corrupt(a.object(manifestName(id, 1)), "is of kind %q and begins a chain", first.Kind)
 		}
+		tail := tails[id]
+		shards = append(shards, leat.Shard{
+			ID: id, From: first.Lineage.From, To: first.Lineage.To, Parents: first.Lineage.Parents,
+			Oldest: 1, Head: tail.Total.Events, Closed: tail.Kind == kindClose,
+		})
 	}
 	return shards, nil
-}
-
-// chain yields the links of a shard's chain, each verified against the one
-// before it, up to the last at the time of the call.
-func (a *Archive) chain(ctx context.Context, shard leat.ShardID) iter.Seq2[link, error] {
-	return func(yield func(link, error) bool) {
-		last, err := a.lastNumber(ctx, shard)
-		var l link
-		for l.Number < last {
-			if l, err = a.follow(ctx, shard, l); err != nil {
-				break
-			}
-			if !yield(l, nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield(link{}, err)
-		}
-	}
-}
-
-// follow returns the link after another.
-func (a *Archive) follow(ctx context.Context, shard leat.ShardID, prev link) (link, error) {
-	object := a.object(manifestName(shard, prev.Number+1))
-	data, err := a.get(ctx, object)
-	if err != nil {
-		return link{}, err
-	}
-	return decodeManifest(object, data, a.desc.Log, shard, prev)
 }
 
 // readEvents is how many events are decoded at a time.
 const readEvents = 256
 
 // Events yields the archived events of a shard after a sequence, in order, up to
-// the last at the time of the call: exactly what the log held. It verifies every
-// manifest, the SHA-256 of every segment it reads and the leaf hash of every
-// event; what is missing or does not fit is a [leat.ErrCorrupt] that names the
-// object. An error is always the last pair. A shard that is not archived is
-// [leat.ErrNotFound].
+// the last at the time of the call: exactly what the log held. It verifies the
+// manifests on the way, the SHA-256 of every segment it reads and the leaf hash
+// of every event; what is missing or does not fit is a [leat.ErrCorrupt] that
+// names the object. An error is always the last pair. A shard that is not
+// archived is [leat.ErrNotFound].
 //
 // It holds one segment in memory, compressed. Yielded memory belongs to the
 // caller.
 func (a *Archive) Events(ctx context.Context, shard leat.ShardID, after uint64) iter.Seq2[leat.Recorded, error] {
 	return func(yield func(leat.Recorded, error) bool) {
-		known := false
-		for l, err := range a.chain(ctx, shard) {
+		tail, err := a.tail(ctx, shard)
+		if err == nil && tail.Number == 0 {
+			err = fmt.Errorf("read %s from the archive of log %s: %w", shard, a.desc.Log, leat.ErrNotFound)
+		}
+		if err != nil {
+			yield(leat.Recorded{}, err)
+			return
+		}
+		if after >= tail.Total.Events {
+			return
+		}
+		for l, err := range a.chainFrom(ctx, shard, after+1, tail) {
 			if err != nil {
 				yield(leat.Recorded{}, err)
 				return
 			}
-			known = true
-			if l.Segment == nil || l.Segment.Last <= after {
-				continue
-			}
-			if !a.yieldSegment(ctx, shard, *l.Segment, after, yield) {
+			if l.Segment != nil && !a.yieldSegment(ctx, shard, *l.Segment, after, yield) {
 				return
 			}
-		}
-		if !known {
-			yield(leat.Recorded{}, fmt.Errorf("read %s from the archive of log %s: %w", shard, a.desc.Log, leat.ErrNotFound))
 		}
 	}
 }

@@ -18,6 +18,13 @@ import (
 // A Config says when an Archiver cuts segments. Zero fields stand for the
 // defaults.
 type Config struct {
+	// Key signs what is archived; it is needed. See LoadKey.
+	Key *Key
+
+	// NewKey lets Key be another one than that which the archive began with, as
+	// when that is lost. Who verifies the archive then needs both public keys.
+	NewKey bool
+
 	// SegmentBytes is the size, in bytes of events (leat.Event.Size), at which a
 	// segment is cut: at the end of the Append that reaches it. An archiver
 	// keeps about this much in memory, compressed, for each open shard.
@@ -82,6 +89,9 @@ type chain struct {
 
 // NewArchiver returns an archiver that copies log into store.
 func NewArchiver(log leat.Log, store Store, c Config) (*Archiver, error) {
+	if c.Key == nil {
+		return nil, &leat.InvalidError{Field: "archive key", Limit: "a key, see LoadKey", Got: "none"}
+	}
 	if c.SegmentBytes < 0 {
 		return nil, &leat.InvalidError{Field: "archive segment bytes", Limit: "positive", Got: fmt.Sprint(c.SegmentBytes)}
 	}
@@ -223,8 +233,11 @@ func (a *Archiver) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	archive, err := create(ctx, a.store, info)
+	archive, err := create(ctx, a.store, info, a.config.Key)
 	if err != nil {
+		return err
+	}
+	if err := archive.admit(ctx, a.config.Key, a.config.NewKey); err != nil {
 		return err
 	}
 	tails, err := archive.tails(ctx)
@@ -365,7 +378,11 @@ func (a *Archiver) read(ctx context.Context, shard leat.ShardID, c *chain) error
 			}
 		}
 		if c.pending == nil {
-			c.pending, c.due = newSegmentWriter(&a.codec), earlier(e.At, time.Now()).Add(a.config.MaxAge)
+			edge, err := c.tail.edge()
+			if err != nil {
+				return err
+			}
+			c.pending, c.due = newSegmentWriter(&a.codec, edge), earlier(e.At, time.Now()).Add(a.config.MaxAge)
 		}
 		if err := c.pending.add(e); err != nil {
 			return err
@@ -397,6 +414,7 @@ func (a *Archiver) cut(ctx context.Context, shard leat.ShardID, c *chain) error 
 	}
 	m := a.next(c, shard, kindSegment)
 	m.add(desc)
+	m.Tree = newTree(&c.pending.edge)
 	if err := a.commit(ctx, c, m); err != nil {
 		return err
 	}
@@ -434,6 +452,12 @@ func (a *Archiver) createSegment(ctx context.Context, shard leat.ShardID, s segm
 
 // commit creates a manifest at the end of a shard's chain.
 func (a *Archiver) commit(ctx context.Context, c *chain, m manifest) error {
+	if m.Number == 1 {
+		m.Tree = newTree(&edge{})
+	}
+	if err := m.sign(a.config.Key); err != nil {
+		return err
+	}
 	data := encodeJSON(m)
 	err := a.store.Create(ctx, a.archive.object(manifestName(m.Shard, m.Number)), data)
 	if errors.Is(err, fs.ErrExist) {

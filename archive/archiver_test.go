@@ -225,7 +225,7 @@ func TestArchiversRace(t *testing.T) {
 		var wg sync.WaitGroup
 		done := make(chan struct{})
 		for i := range 3 {
-			a, err := archive.NewArchiver(log, store, archive.Config{SegmentBytes: int64(2+i) << 10})
+			a, err := archive.NewArchiver(log, store, archive.Config{Key: testKey(t), SegmentBytes: int64(2+i) << 10})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -572,7 +572,7 @@ func TestLeftoverSegment(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	log, store := newLog(t, leat.Config{}, nil), newMemoryStore()
-	for _, c := range []archive.Config{{SegmentBytes: -1}, {MaxAge: -1}} {
+	for _, c := range []archive.Config{{}, {Key: testKey(t), SegmentBytes: -1}, {Key: testKey(t), MaxAge: -1}} {
 		if _, err := archive.NewArchiver(log, store, c); !errors.Is(err, leat.ErrInvalid) {
 			t.Errorf("%+v: %v, want ErrInvalid", c, err)
 		}

@@ -19,7 +19,7 @@ func BenchmarkArchive(b *testing.B) {
 	log := newOrderLog(200_000)
 	for b.Loop() {
 		store := &forgetfulStore{}
-		a, err := archive.NewArchiver(log, store, archive.Config{})
+		a, err := archive.NewArchiver(log, store, archive.Config{Key: testKey(b)})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -53,7 +53,7 @@ func BenchmarkRead(b *testing.B) {
 
 func newDefaultArchiver(b *testing.B, log leat.Log, store archive.Store) *archive.Archiver {
 	b.Helper()
-	a, err := archive.NewArchiver(log, store, archive.Config{})
+	a, err := archive.NewArchiver(log, store, archive.Config{Key: testKey(b)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -147,6 +147,14 @@ func (s *forgetfulStore) Get(context.Context, string) ([]byte, error) {
 	return s.description, nil
 }
 
-func (s *forgetfulStore) List(context.Context, string) iter.Seq2[string, error] {
+func (s *forgetfulStore) GetRange(context.Context, string, int64, int64) ([]byte, error) {
+	return nil, fs.ErrNotExist
+}
+
+func (s *forgetfulStore) Size(context.Context, string) (int64, error) { return 0, fs.ErrNotExist }
+
+func (s *forgetfulStore) Remove(context.Context, string) error { return nil }
+
+func (s *forgetfulStore) List(context.Context, string, string) iter.Seq2[string, error] {
 	return func(func(string, error) bool) {}
 }

@@ -115,7 +115,7 @@ func lastManifest(name string, names []string) bool {
 	return i+1 == len(names) || !strings.HasPrefix(names[i+1], dir)
 }
 
-// Somebody who forges a manifest has to forge all of it.
+// Somebody who forges a manifest has to forge all of it, and to have the key.
 func TestForgedManifest(t *testing.T) {
 	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()
 	a := newArchiver(t, log, store)
@@ -131,19 +131,30 @@ func TestForgedManifest(t *testing.T) {
 		{`"log": "shop"`, `"log": "stop"`, `log "stop"`},
 		{`"shard": "shardId-000000000000"`, `"shard": "shardId-000000000001"`, `shardId-000000000001`},
 		{`"number": 3`, `"number": 4`, "number 4"},
-		{`"previous": "`, `"previous": "0`, "SHA-256"},
-		{`"epoch": 1`, `"epoch": 2`, "epoch 2"},
+		{`"previous": "`, `"previous": "0`, "not its own"},
+		{`"epoch": 1`, `"epoch": 2`, "not its own"},
 		{`"kind": "segment"`, `"kind": "close"`, `kind "close"`},
 		{`"kind": "segment"`, `"kind": "open"`, `kind "open"`},
 		{`"kind": "segment"`, `"kind": "sigment"`, `"sigment"`},
 		{`"first": 2`, `"first": 1`, "1 to 2"},
 		{`"last": 2`, `"last": 3`, "2 to 3"},
 		{`segments/`, `../segments/`, "../segments/"},
-		{`"events": 2,`, `"events": 3,`, "Events:3"},
-		{`"sha256": "`, `"sha256": "0`, "SHA-256"},
+		{`"events": 2,`, `"events": 3,`, "tree of 3 leaves"},
+		{`"sha256": "`, `"sha256": "0`, "not its own"},
+		{`"size": `, `"size": 1`, "not its own"},
 		{`"total": {`, `"more": 1, "total": {`, "more"},
+		{`— leat `, `— leaf `, "key that is trusted"},
+		{signed, `"previous": "0`, "SHA-256"},
+		{signed, `"epoch": 2`, "epoch 2"},
+		{signed, `"sha256": "0`, "SHA-256"},
+		{signed, `"event_bytes": 1`, "EventBytes:1"},
 	} {
 		forged := strings.Replace(good, change.old, change.new, 1)
+		if change.old == signed {
+			field, _, _ := strings.Cut(change.new, ": ")
+			at := strings.LastIndex(good, field)
+			forged = string(archive.Resign([]byte(good[:at]+change.new+good[at+len(change.new)-1:]), testKey(t)))
+		}
 		if forged == good {
 			t.Fatalf("%s is not in %s", change.old, good)
 		}
@@ -155,6 +166,9 @@ func TestForgedManifest(t *testing.T) {
 		}
 	}
 }
+
+// signed says that the forger has the key.
+const signed = "signed"
 
 // A chain of one manifest has no other that vouches for it.
 func TestForgedFirstManifest(t *testing.T) {
@@ -212,14 +226,14 @@ func TestForgedSegment(t *testing.T) {
 	last := all[len(all)-1].Segment
 	name := fmt.Sprintf("shop/manifests/%s/%020d.json", leat.ShardNumber(0), len(all))
 	good, manifest := store.objects["shop/"+last.Object], string(store.objects[name])
-	found := 0
+	found, key := 0, testKey(t)
 	for range 500 {
 		forged := bytes.Clone(good)
 		at := rng.IntN(len(good))
 		forged[at] ^= byte(1 + rng.IntN(255))
 		sum := sha256.Sum256(forged)
 		store.set("shop/"+last.Object, forged)
-		store.set(name, []byte(strings.Replace(manifest, last.SHA256, hex.EncodeToString(sum[:]), 1)))
+		store.set(name, archive.Resign([]byte(strings.Replace(manifest, last.SHA256, hex.EncodeToString(sum[:]), 1)), key))
 
 		seq := uint64(0)
 		for e, err := range openArchive(t, store, log).Events(t.Context(), leat.ShardNumber(0), 0) {

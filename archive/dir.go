@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -191,10 +192,66 @@ func (d *dirStore) Get(ctx context.Context, name string) ([]byte, error) {
 	return data, nil
 }
 
-func (d *dirStore) List(ctx context.Context, folder string) iter.Seq2[string, error] {
+func (d *dirStore) GetRange(ctx context.Context, name string, offset, n int64) (_ []byte, err error) {
+	path, err := d.path(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("get object: %w", err)
+	}
+	defer f.Close()
+	data := make([]byte, n)
+	if got, err := f.ReadAt(data, offset); err != nil && int64(got) < n {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("get %d bytes at %d of object %s: %w", n, offset, path, err)
+	}
+	return data, nil
+}
+
+func (d *dirStore) Size(ctx context.Context, name string) (int64, error) {
+	path, err := d.path(name)
+	if err != nil {
+		return 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, fmt.Errorf("size of object: %w", err)
+	}
+	return info.Size(), nil
+}
+
+func (d *dirStore) Remove(ctx context.Context, name string) error {
+	path, err := d.path(name)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove object: %w", err)
+	}
+	return nil
+}
+
+func (d *dirStore) List(ctx context.Context, folder, after string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		names, err := d.list(ctx, folder)
-		for _, name := range names {
+		from, found := slices.BinarySearch(names, after)
+		if found {
+			from++
+		}
+		for _, name := range names[from:] {
 			if !yield(name, nil) {
 				return
 			}

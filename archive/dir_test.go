@@ -66,7 +66,7 @@ func TestStoreListsAndGets(t *testing.T) {
 		"": {"log/"}, "log/": {"a.json", "b.json", "c/"}, "log/c/": {"d.json", "e.json"}, "none/": nil,
 	} {
 		var got []string
-		for name, err := range store.List(t.Context(), folder) {
+		for name, err := range store.List(t.Context(), folder, "") {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,7 +30,7 @@ func TestDuckDBReadsTheArchive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := archive.NewArchiver(log, store, archive.Config{SegmentBytes: 1 << 20})
+	a, err := archive.NewArchiver(log, store, archive.Config{Key: testKey(t), SegmentBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,8 +44,12 @@ func archiveOrders(ctx context.Context) error {
 	}
 
 	// A server calls archiver.Run(ctx) and leaves it running. Here all there is
-	// gets archived at once.
-	archiver, err := archive.NewArchiver(orders, store, archive.Config{})
+	// gets archived at once. A server has its key in a file: see LoadKey.
+	key, err := archive.NewKey()
+	if err != nil {
+		return err
+	}
+	archiver, err := archive.NewArchiver(orders, store, archive.Config{Key: key})
 	if err != nil {
 		return err
 	}

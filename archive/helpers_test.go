@@ -3,12 +3,18 @@ package archive_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -143,11 +149,31 @@ func head(t testing.TB, log leat.Log) leat.Checkpoint {
 // newArchiver returns an archiver that cuts small segments.
 func newArchiver(t testing.TB, log leat.Log, store archive.Store) *archive.Archiver {
 	t.Helper()
-	a, err := archive.NewArchiver(log, store, archive.Config{SegmentBytes: 4 << 10})
+	a, err := archive.NewArchiver(log, store, archive.Config{Key: testKey(t), SegmentBytes: 4 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// testKey returns the key of all tests.
+func testKey(t testing.TB) *archive.Key {
+	t.Helper()
+	private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	public := append([]byte{1}, private.Public().(ed25519.PublicKey)...) // 1: Ed25519
+	hash := sha256.Sum256(append([]byte("leat\n"), public...))
+	secret := append([]byte{1}, private.Seed()...)
+	path := filepath.Join(t.TempDir(), "key")
+	text := fmt.Sprintf("PRIVATE+KEY+leat+%x+%s\nleat+%x+%s\n", hash[:4], base64.StdEncoding.EncodeToString(secret),
+		hash[:4], base64.StdEncoding.EncodeToString(public))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k, err := archive.LoadKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
 
 func flush(t testing.TB, a *archive.Archiver, log leat.Log) {
@@ -240,7 +266,7 @@ func manifests(t testing.TB, store archive.Store, log string, shard leat.ShardID
 	t.Helper()
 	var all []manifest
 	folder := fmt.Sprintf("%s/manifests/%s/", log, shard)
-	for name, err := range store.List(t.Context(), folder) {
+	for name, err := range store.List(t.Context(), folder, "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +287,7 @@ func manifests(t testing.TB, store archive.Store, log string, shard leat.ShardID
 func objects(t testing.TB, store archive.Store, folder string) []string {
 	t.Helper()
 	var all []string
-	for name, err := range store.List(t.Context(), folder) {
+	for name, err := range store.List(t.Context(), folder, "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,7 +347,30 @@ func (s *memoryStore) Get(ctx context.Context, name string) ([]byte, error) {
 	return data, err
 }
 
-func (s *memoryStore) List(ctx context.Context, folder string) iter.Seq2[string, error] {
+func (s *memoryStore) GetRange(ctx context.Context, name string, offset, n int64) ([]byte, error) {
+	data, err := s.Get(ctx, name)
+	if err == nil && offset+n > int64(len(data)) {
+		err = fmt.Errorf("get %d bytes at %d of %s: %w", n, offset, name, io.ErrUnexpectedEOF)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data[offset : offset+n], nil
+}
+
+func (s *memoryStore) Size(ctx context.Context, name string) (int64, error) {
+	data, err := s.Get(ctx, name)
+	return int64(len(data)), err
+}
+
+func (s *memoryStore) Remove(ctx context.Context, name string) error {
+	return s.call(ctx, func() error {
+		delete(s.objects, name)
+		return nil
+	})
+}
+
+func (s *memoryStore) List(ctx context.Context, folder, after string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		var names []string
 		err := s.call(ctx, func() error {
@@ -339,7 +388,7 @@ func (s *memoryStore) List(ctx context.Context, folder string) iter.Seq2[string,
 		})
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
-			if !yield(name, nil) {
+			if name > after && !yield(name, nil) {
 				return
 			}
 		}

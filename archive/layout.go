@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/leathq/leat"
 )
 
@@ -14,6 +16,7 @@ import (
 const (
 	descriptionName = "log.json"
 	manifestsFolder = "manifests/"
+	keysFolder      = "keys/"
 )
 
 func manifestFolder(shard leat.ShardID) string { return manifestsFolder + string(shard) + "/" }
@@ -41,6 +44,10 @@ func manifestNumber(base string) (uint64, bool) {
 	n, err := strconv.ParseUint(digits, 10, 64)
 	return n, err == nil
 }
+
+// keyObject returns the name, in the folder of keys, of one that followed the
+// first.
+func keyObject(v note.Verifier) string { return fmt.Sprintf("%08x", v.KeyHash()) }
 
 // segmentName returns the name of the segment that holds a range of a shard.
 func segmentName(shard leat.ShardID, first, last uint64) string {

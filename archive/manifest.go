@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/leathq/leat"
 )
 
@@ -20,6 +22,7 @@ type description struct {
 	Format int    `json:"format"`
 	Log    string `json:"log"`
 	Single bool   `json:"single"`
+	Key    string `json:"key"` // public, of the first archiver
 }
 
 // What a manifest says happened to a shard's part of the archive.
@@ -49,6 +52,10 @@ type manifest struct {
 	Segment *segment `json:"segment,omitempty"` // kindSegment
 
 	Total total `json:"total"` // after this manifest
+	Tree  tree  `json:"tree"`  // after this manifest, of Total.Events leaves
+
+	// Checkpoint is what the archiver signed: see Checkpoint.
+	Checkpoint string `json:"checkpoint"`
 }
 
 // A lineage is a shard's place among the others.
@@ -94,8 +101,56 @@ type link struct {
 func (l link) next(kind manifestKind, log string, shard leat.ShardID, epoch uint64) manifest {
 	return manifest{
 		Format: formatVersion, Kind: kind, Log: log, Shard: shard,
-		Number: l.Number + 1, Previous: l.sum, Epoch: epoch, Total: l.Total,
+		Number: l.Number + 1, Previous: l.sum, Epoch: epoch, Total: l.Total, Tree: l.Tree,
 	}
+}
+
+// edge returns the edge of the tree after the manifest.
+func (l link) edge() (edge, error) {
+	if l.Number == 0 {
+		return edge{}, nil
+	}
+	return l.Tree.edge(l.Total.Events)
+}
+
+// sign sets the checkpoint of a manifest that is complete but for it.
+func (m *manifest) sign(k *Key) error {
+	c, err := m.statement()
+	if err != nil {
+		return err
+	}
+	if err := c.sign(k); err != nil {
+		return err
+	}
+	m.Checkpoint = c.Note
+	return nil
+}
+
+// statement returns the checkpoint that a manifest must hold, not signed.
+func (m *manifest) statement() (*Checkpoint, error) {
+	unsigned := *m
+	unsigned.Checkpoint = ""
+	c := &Checkpoint{Log: m.Log, Shard: m.Shard, Size: m.Total.Events, Number: m.Number, Manifest: hexSum(encodeJSON(unsigned))}
+	var err error
+	c.Root, err = decodeHash(m.Tree.Root)
+	return c, err
+}
+
+// verify returns the checkpoint of a manifest, which is signed with one of the
+// keys and says what the manifest does.
+func (m *manifest) verify(object string, keys []note.Verifier) (*Checkpoint, error) {
+	c, err := parseCheckpoint(m.Checkpoint, keys)
+	if err != nil {
+		return nil, fmt.Errorf("archive object %s: %w", object, err)
+	}
+	want, err := m.statement()
+	if err != nil {
+		return nil, corrupt(object, "has a tree with the root %q", m.Tree.Root)
+	}
+	if c.text() != want.text() {
+		return nil, corrupt(object, "holds a signed checkpoint that is not its own")
+	}
+	return c, nil
 }
 
 // add records a segment in a manifest of kindSegment.
@@ -156,7 +211,10 @@ func decodeManifest(object string, data []byte, log string, shard leat.ShardID, 
 	if l.Segment != nil {
 		want.add(*l.Segment)
 	}
+	sameTree := l.Tree.Root == prev.Tree.Root || prev.Number == 0
 	switch {
+	case l.Segment == nil && !sameTree:
+		return link{}, corrupt(object, "adds no events, and its tree has another root")
 	case l.Total != want.Total:
 		return link{}, corrupt(object, "says the chain holds %+v, the manifests say %+v", l.Total, want.Total)
 	case l.Segment != nil && l.Segment.First != prev.Total.Events+1:
@@ -191,6 +249,9 @@ func decodeLink(object string, data []byte, log string, shard leat.ShardID, numb
 		return link{}, corrupt(object, "does not tell the parents of its shard")
 	case m.Kind != kindOpen && m.Kind != kindSegment && m.Kind != kindClose:
 		return link{}, corrupt(object, "is of an unknown kind, %q", m.Kind)
+	}
+	if _, err := m.Tree.edge(m.Total.Events); err != nil {
+		return link{}, corrupt(object, "has a wrong tree: %v", err)
 	}
 	if s := m.Segment; s != nil {
 		if s.First == 0 || s.Last < s.First || s.Events != s.Last-s.First+1 {

@@ -29,6 +29,7 @@ type segmentWriter struct {
 	parquet *parquet.GenericWriter[columns]
 	columns []*parquet.ColumnWriter
 	desc    segment // of what was added
+	edge    edge    // of the tree, with what was added
 
 	leaves leafHasher
 	chunk  [numColumns][]parquet.Value
@@ -37,8 +38,8 @@ type segmentWriter struct {
 	bytes  int // in chunk
 }
 
-func newSegmentWriter(codec *zstd.Codec) *segmentWriter {
-	w := &segmentWriter{}
+func newSegmentWriter(codec *zstd.Codec, e edge) *segmentWriter {
+	w := &segmentWriter{edge: e}
 	w.parquet = parquet.NewGenericWriter[columns](&w.out, segmentOptions(codec)...)
 	w.columns = w.parquet.ColumnWriters()
 	return w
@@ -53,6 +54,7 @@ func (w *segmentWriter) add(e *leat.Recorded) error {
 	w.desc.add(e)
 	hash := &w.hashes[w.events]
 	*hash = w.leaves.hash(e)
+	w.edge.add(*hash)
 
 	c := &w.chunk
 	put := func(column int, v parquet.Value) { c[column] = append(c[column], v) }

@@ -25,14 +25,15 @@ one log in a directory, leat://HOST:PORT/LOG one at a server. Set LEAT_LOG once,
 	$ leat read order-1`
 
 type cli struct {
-	Log    logCmd    `cmd:"" help:"Create a log, or show what one holds."`
-	Append appendCmd `cmd:"" help:"Record events."`
-	Read   readCmd   `cmd:"" help:"Print one stream, or all events, and end."`
-	Follow followCmd `cmd:"" help:"Print events, and those to come."`
-	Bench  benchCmd  `cmd:"" help:"Measure a log, and how close it comes to what the machine can do."`
-	Backup backupCmd `cmd:"" help:"Copy a log, so that it can be used again when this one is lost."`
-	Doctor doctorCmd `cmd:"" help:"Check everything that a log's directory holds."`
-	Serve  serveCmd  `cmd:"" help:"Serve the logs in a directory to other processes."`
+	Log     logCmd     `cmd:"" help:"Create a log, or show what one holds."`
+	Append  appendCmd  `cmd:"" help:"Record events."`
+	Read    readCmd    `cmd:"" help:"Print one stream, or all events, and end."`
+	Follow  followCmd  `cmd:"" help:"Print events, and those to come."`
+	Bench   benchCmd   `cmd:"" help:"Measure a log, and how close it comes to what the machine can do."`
+	Backup  backupCmd  `cmd:"" help:"Copy a log, so that it can be used again when this one is lost."`
+	Archive archiveCmd `cmd:"" help:"Keep a log for good in object storage, and check what is kept."`
+	Doctor  doctorCmd  `cmd:"" help:"Check everything that a log's directory holds."`
+	Serve   serveCmd   `cmd:"" help:"Serve the logs in a directory to other processes."`
 }
 
 // console is where a command talks to whoever started it.

@@ -20,7 +20,7 @@ import (
 // standard input open, since its end tells a process to drain:
 //
 //	shop store --data DIR --grpc ADDRESS --http ADDRESS
-//	shop archive --log URL --store URL --listen ADDRESS
+//	shop archive --log URL --store URL --key FILE --listen ADDRESS
 //	shop orders|inventory|billing --log URL --db FILE --listen ADDRESS --worker NAME
 //	shop gateway --listen ADDRESS --orders URL,… --inventory URL,… --billing URL,…
 //

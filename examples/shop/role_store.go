@@ -63,9 +63,10 @@ type archiveStatus struct {
 func archiveRole(f *flag.FlagSet) func(context.Context, *slog.Logger) error {
 	url := f.String("log", "", "`URL` of the log")
 	to := f.String("store", "", "`URL` of the archive")
+	keyFile := f.String("key", "", "`FILE` of the key that signs the archive; made if it is not there")
 	listen := f.String("listen", "", "`ADDRESS` to serve HTTP on")
 	return func(ctx context.Context, logger *slog.Logger) error {
-		if err := required(f, "log", "store", "listen"); err != nil {
+		if err := required(f, "log", "store", "key", "listen"); err != nil {
 			return err
 		}
 		log, err := dial(ctx, *url)
@@ -77,7 +78,11 @@ func archiveRole(f *flag.FlagSet) func(context.Context, *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		a, err := archive.NewArchiver(log, store, archive.Config{SegmentBytes: segmentBytes})
+		key, err := archive.LoadKey(*keyFile)
+		if err != nil {
+			return err
+		}
+		a, err := archive.NewArchiver(log, store, archive.Config{Key: key, SegmentBytes: segmentBytes})
 		if err != nil {
 			return err
 		}

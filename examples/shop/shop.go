@@ -134,7 +134,8 @@ func (s *shop) archive() supervisor.Process {
 	return supervisor.Process{
 		Name: "archive",
 		Args: []string{
-			"archive", "--log", s.at.logURL(), "--store", "file://" + filepath.ToSlash(filepath.Join(s.dir, "archive")), "--listen", s.at.archive,
+			"archive", "--log", s.at.logURL(), "--store", "file://" + filepath.ToSlash(filepath.Join(s.dir, "archive")),
+			"--key", filepath.Join(s.dir, "archive.key"), "--listen", s.at.archive,
 		},
 		Ready: answers("http://" + s.at.archive + "/healthz"),
 	}

@@ -1,0 +1,90 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/leathq/leat"
+)
+
+// A Checkpoint is the signed statement of an archive about one of its shards: so
+// many events, with this root of their Merkle tree. Its text form is that of
+// C2SP tlog-checkpoint, a signed note.
+type Checkpoint struct {
+	Log   string
+	Shard leat.ShardID
+	Size  uint64    // events, which is also the last sequence
+	Root  tlog.Hash // of the tree as RFC 6962 has it
+
+	Number   uint64 // of the manifest that holds it
+	Manifest string // SHA-256 of that manifest without the checkpoint, in hexadecimal
+
+	Note string // as signed
+}
+
+// text returns what is signed.
+func (c *Checkpoint) text() string {
+	return fmt.Sprintf("%s\n%d\n%s\nmanifest %d %s\n", origin(c.Log, c.Shard), c.Size, encodeHash(c.Root), c.Number, c.Manifest)
+}
+
+func origin(log string, shard leat.ShardID) string { return "leat/" + log + "/" + string(shard) }
+
+// sign sets Note.
+func (c *Checkpoint) sign(k *Key) error {
+	signed, err := note.Sign(&note.Note{Text: c.text()}, k.signer)
+	c.Note = string(signed)
+	return err
+}
+
+// ParseCheckpoint reads a signed checkpoint, and verifies that it was signed with
+// one of the given public keys (see Key.Public).
+func ParseCheckpoint(signed string, public ...string) (*Checkpoint, error) {
+	keys, err := verifiers(public)
+	if err != nil {
+		return nil, err
+	}
+	return parseCheckpoint(signed, keys)
+}
+
+// verifiers parses public keys.
+func verifiers(public []string) ([]note.Verifier, error) {
+	var keys []note.Verifier
+	for _, p := range public {
+		v, err := note.NewVerifier(strings.TrimSpace(p))
+		if err != nil {
+			return nil, &leat.InvalidError{Field: "public key", Limit: `a line such as "leat+8f5c…+A…"`, Got: p}
+		}
+		keys = append(keys, v)
+	}
+	return keys, nil
+}
+
+func parseCheckpoint(signed string, keys []note.Verifier) (*Checkpoint, error) {
+	n, err := note.Open([]byte(signed), note.VerifierList(keys...))
+	var unknown *note.UnverifiedNoteError
+	if errors.As(err, &unknown) {
+		return nil, fmt.Errorf("%w: the checkpoint is not signed with a key that is trusted", leat.ErrCorrupt)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: the checkpoint: %w", leat.ErrCorrupt, err)
+	}
+	c := &Checkpoint{Note: signed}
+	lines := strings.Split(n.Text, "\n")
+	if len(lines) == 5 {
+		if at := strings.LastIndexByte(lines[0], '/'); at >= 0 {
+			c.Log, c.Shard = strings.TrimPrefix(lines[0][:at], "leat/"), leat.ShardID(lines[0][at+1:])
+		}
+		c.Size, _ = strconv.ParseUint(lines[1], 10, 64)
+		c.Root, _ = decodeHash(lines[2])
+		_, _ = fmt.Sscanf(lines[3], "manifest %d %s", &c.Number, &c.Manifest)
+	}
+	if c.text() != n.Text {
+		return nil, fmt.Errorf("%w: the checkpoint is of another kind: %q", leat.ErrCorrupt, n.Text)
+	}
+	return c, nil
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/archive"
+)
+
+type archiveCmd struct {
+	Status archiveStatusCmd `cmd:"" help:"Show what an archive holds."`
+}
+
+// storeFlag is how commands name where archives are.
+type storeFlag struct {
+	Archive string `name:"archive" env:"LEAT_ARCHIVE" required:"" placeholder:"URL" help:"Where the archive is: file://PATH is a directory."`
+}
+
+// archiveFlags are how commands name the archive of a log.
+type archiveFlags struct {
+	storeFlag
+	LogID string   `name:"id" env:"LEAT_LOG_ID" placeholder:"ID" help:"The ID of the archived log; may be left out when the archives of no other logs are there."`
+	Key   []string `name:"public-key" env:"LEAT_PUBLIC_KEY" placeholder:"KEY" help:"Trust what is signed with this public key and no other (or, of several, any). Left out, the archive's own word is taken for its keys."`
+}
+
+// open opens the archive.
+func (f archiveFlags) open(ctx context.Context) (*archive.Archive, error) {
+	store, err := openStore(ctx, f.Archive)
+	if err != nil {
+		return nil, err
+	}
+	id := f.LogID
+	if id == "" {
+		if id, err = onlyLog(ctx, store, f.Archive); err != nil {
+			return nil, err
+		}
+	}
+	return archive.Open(ctx, store, id, f.Key...)
+}
+
+// openStore opens the store that a URL names.
+func openStore(_ context.Context, url string) (archive.Store, error) { return archive.OpenStore(url) }
+
+// onlyLog returns the ID of the one log that a store archives.
+func onlyLog(ctx context.Context, store archive.Store, url string) (string, error) {
+	logs, err := archive.Logs(ctx, store)
+	switch {
+	case err != nil:
+		return "", err
+	case len(logs) == 0:
+		return "", fmt.Errorf("%s: %w: no archive is there", url, leat.ErrNotFound)
+	case len(logs) > 1:
+		return "", &leat.InvalidError{Field: "--id", Limit: fmt.Sprintf("one of the logs archived there: %q", logs), Got: "nothing"}
+	}
+	return logs[0], nil
+}
