@@ -26,13 +26,19 @@ const (
 	// tempAge is how old a file in tempFolder is when nobody can be writing it
 	// any more.
 	tempAge = time.Hour
+
+	// maxDirCalls bounds the files that are open, and the threads that wait for
+	// the disk, of which a Go program may have 10,000.
+	maxDirCalls = 64
 )
 
 // A dirStore is a Store in a directory. An object is written and synced under
 // another name and then linked to its own, which fails when that is taken: so
 // it is there whole or not at all, and is never replaced.
 type dirStore struct {
-	root string
+	root   string
+	denied error         // why nothing can be written; nil when it can
+	calls  chan struct{} // holds a token for each call that is under way
 
 	mu     sync.Mutex
 	folder map[string]bool // directories known to be durable
@@ -43,14 +49,28 @@ func openDir(path string) (*dirStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open archive store: %w", err)
 	}
-	d := &dirStore{root: root, folder: make(map[string]bool)}
-	if err := makeDir(filepath.Join(root, tempFolder)); err != nil {
+	d := &dirStore{root: root, calls: make(chan struct{}, maxDirCalls), folder: make(map[string]bool)}
+	switch err := makeDir(filepath.Join(root, tempFolder)); {
+	case readOnly(err) && isDir(root):
+		d.denied = fmt.Errorf("%w: the directory can be read but not written: %w", leat.ErrDenied, err)
+		return d, nil
+	case err != nil:
 		return nil, fmt.Errorf("open archive store: %w", err)
 	}
-	if err := d.sweep(time.Now().Add(-tempAge)); err != nil {
+	if err := d.sweep(time.Now().Add(-tempAge)); err != nil && !readOnly(err) {
 		return nil, fmt.Errorf("open archive store: sweep leftovers: %w", err)
 	}
 	return d, nil
+}
+
+// readOnly reports whether an error says that this process may only read.
+func readOnly(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // sweep removes what writers that were killed before a moment left behind.
@@ -74,28 +94,54 @@ func (d *dirStore) sweep(before time.Time) error {
 
 // path returns where an object or folder lies.
 func (d *dirStore) path(name string) (string, error) {
-	if !fs.ValidPath(name) || name == "." {
-		return "", &leat.InvalidError{Field: "object name", Limit: `elements joined by "/", none "." or ".."`, Got: name}
+	if err := CheckName(name); err != nil {
+		return "", err
 	}
 	return filepath.Join(d.root, filepath.FromSlash(name)), nil
 }
+
+// begin waits for the turn of a call. The call then ends with d.end.
+func (d *dirStore) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case d.calls <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *dirStore) end() { <-d.calls }
 
 func (d *dirStore) Create(ctx context.Context, name string, data []byte) error {
 	path, err := d.path(name)
 	if err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := d.begin(ctx); err != nil {
 		return err
 	}
-	err = d.create(path, data)
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("create object %s: %w: %w", path, leat.ErrFull, err)
+	defer d.end()
+	if d.denied != nil {
+		return fmt.Errorf("create object %s: %w", path, d.denied)
 	}
-	if err != nil {
-		return fmt.Errorf("create object %s: %w", path, err)
+	if err := d.create(path, data); err != nil {
+		return fmt.Errorf("create object %s: %w", path, classify(err))
 	}
 	return nil
+}
+
+// classify adds what an error of the file system means to callers.
+func classify(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: %w", leat.ErrFull, err)
+	case readOnly(err):
+		return fmt.Errorf("%w: let this user write there: %w", leat.ErrDenied, err)
+	}
+	return err
 }
 
 func (d *dirStore) create(path string, data []byte) error {
@@ -103,12 +149,15 @@ func (d *dirStore) create(path string, data []byte) error {
 	if err := d.makeFolder(folder); err != nil {
 		return err
 	}
-	temp, err := writeTemp(filepath.Join(d.root, tempFolder), data)
-	if err != nil {
-		return err
+	linked := fs.ErrExist
+	if _, err := os.Lstat(path); err != nil { // else there is no need to write anything
+		temp, err := writeTemp(filepath.Join(d.root, tempFolder), data)
+		if err != nil {
+			return err
+		}
+		defer os.Remove(temp) // what stays is swept later
+		linked = os.Link(temp, path)
 	}
-	defer os.Remove(temp) // what stays is swept later
-	linked := os.Link(temp, path)
 	if linked != nil && !errors.Is(linked, fs.ErrExist) {
 		return linked
 	}
@@ -178,41 +227,64 @@ func syncDir(path string) error {
 }
 
 func (d *dirStore) Get(ctx context.Context, name string) ([]byte, error) {
+	return d.read(ctx, name, func(size int64) (offset, n int64) { return 0, size })
+}
+
+func (d *dirStore) GetRange(ctx context.Context, name string, offset, n int64) ([]byte, error) {
+	if err := CheckRange(offset, n); err != nil {
+		return nil, err
+	}
+	return d.read(ctx, name, func(int64) (int64, int64) { return offset, n })
+}
+
+// read returns the bytes of an object that a function of its size tells.
+func (d *dirStore) read(ctx context.Context, name string, part func(size int64) (offset, n int64)) ([]byte, error) {
 	path, err := d.path(name)
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := d.begin(ctx); err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(path)
+	defer d.end()
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("get object: %w", err)
+		return nil, fmt.Errorf("get object: %w", absent(err))
+	}
+	defer f.Close()
+	size, err := objectSize(f.Stat())
+	if err != nil {
+		return nil, fmt.Errorf("get object %s: %w", path, err)
+	}
+	offset, n := part(size)
+	if n > size-offset { // before there is memory for them
+		return nil, fmt.Errorf("get %d bytes at %d of object %s: %w: it has %d", n, offset, path, io.ErrUnexpectedEOF, size)
+	}
+	data := make([]byte, n)
+	if _, err := io.ReadFull(io.NewSectionReader(f, offset, n), data); err != nil {
+		return nil, fmt.Errorf("get %d bytes at %d of object %s: %w", n, offset, path, err)
 	}
 	return data, nil
 }
 
-func (d *dirStore) GetRange(ctx context.Context, name string, offset, n int64) (_ []byte, err error) {
-	path, err := d.path(name)
-	if err != nil {
-		return nil, err
+// objectSize returns the size of an object. A folder is none.
+func objectSize(info fs.FileInfo, err error) (int64, error) {
+	switch {
+	case err != nil:
+		return 0, absent(err)
+	case info.IsDir():
+		return 0, fs.ErrNotExist
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	return info.Size(), nil
+}
+
+// absent adds [fs.ErrNotExist] to the error of a path through an object, where
+// there can be none.
+func absent(err error) error {
+	if errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("get object: %w", err)
-	}
-	defer f.Close()
-	data := make([]byte, n)
-	if got, err := f.ReadAt(data, offset); err != nil && int64(got) < n {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, fmt.Errorf("get %d bytes at %d of object %s: %w", n, offset, path, err)
-	}
-	return data, nil
+	return err
 }
 
 func (d *dirStore) Size(ctx context.Context, name string) (int64, error) {
@@ -220,14 +292,15 @@ func (d *dirStore) Size(ctx context.Context, name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := d.begin(ctx); err != nil {
 		return 0, err
 	}
-	info, err := os.Stat(path)
+	defer d.end()
+	size, err := objectSize(os.Stat(path))
 	if err != nil {
-		return 0, fmt.Errorf("size of object: %w", err)
+		return 0, fmt.Errorf("size of object %s: %w", path, err)
 	}
-	return info.Size(), nil
+	return size, nil
 }
 
 func (d *dirStore) Remove(ctx context.Context, name string) error {
@@ -235,11 +308,15 @@ func (d *dirStore) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := d.begin(ctx); err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove object: %w", err)
+	defer d.end()
+	if _, err = objectSize(os.Lstat(path)); err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove object: %w", classify(err))
 	}
 	return nil
 }
@@ -270,11 +347,12 @@ func (d *dirStore) list(ctx context.Context, folder string) ([]string, error) {
 			return nil, err
 		}
 	}
-	if err := ctx.Err(); err != nil {
+	if err := d.begin(ctx); err != nil {
 		return nil, err
 	}
+	defer d.end()
 	entries, err := os.ReadDir(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(absent(err), fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {

@@ -1,20 +1,20 @@
 package archive_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/archive"
+	"github.com/leathq/leat/archive/archivetest"
 )
 
 func openStore(t *testing.T, folder string) archive.Store {
@@ -24,61 +24,6 @@ func openStore(t *testing.T, folder string) archive.Store {
 		t.Fatal(err)
 	}
 	return store
-}
-
-func TestStoreNeverReplaces(t *testing.T) {
-	folder := t.TempDir()
-	var created atomic.Int32
-	var winner atomic.Value
-	var wg sync.WaitGroup
-	for i := range 8 {
-		store := openStore(t, folder) // as if each were a process
-		wg.Go(func() {
-			data := bytes.Repeat([]byte{byte(i)}, 100_000)
-			err := store.Create(t.Context(), "a/b/c", data)
-			switch {
-			case err == nil:
-				created.Add(1)
-				winner.Store(data)
-			case !errors.Is(err, fs.ErrExist):
-				t.Errorf("Create: %v, want nil or ErrExist", err)
-			}
-		})
-	}
-	wg.Wait()
-	if created.Load() != 1 {
-		t.Fatalf("%d of 8 created the object, want 1", created.Load())
-	}
-	got, err := openStore(t, folder).Get(t.Context(), "a/b/c")
-	if err != nil || !bytes.Equal(got, winner.Load().([]byte)) {
-		t.Errorf("Get: %d bytes, %v, want what the winner wrote", len(got), err)
-	}
-}
-
-func TestStoreListsAndGets(t *testing.T) {
-	store := openStore(t, t.TempDir())
-	for _, name := range []string{"log/b.json", "log/a.json", "log/c/d.json", "log/c/e.json"} {
-		if err := store.Create(t.Context(), name, []byte(name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for folder, want := range map[string][]string{
-		"": {"log/"}, "log/": {"a.json", "b.json", "c/"}, "log/c/": {"d.json", "e.json"}, "none/": nil,
-	} {
-		var got []string
-		for name, err := range store.List(t.Context(), folder, "") {
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, name)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("List(%q): %q, want %q", folder, got, want)
-		}
-	}
-	if _, err := store.Get(t.Context(), "log/none"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Get of nothing: %v, want ErrNotExist", err)
-	}
 }
 
 func TestStoreStaysInItsDirectory(t *testing.T) {
@@ -142,5 +87,82 @@ func TestStoreURLs(t *testing.T) {
 	}
 	if _, err := archive.OpenStore("file://" + file); err == nil {
 		t.Error("a file opens as a directory")
+	}
+}
+
+func TestDirectoryStore(t *testing.T) {
+	folder := t.TempDir()
+	archivetest.TestStore(t, func(t testing.TB) archive.Store {
+		store, err := archive.OpenStore("file://" + folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store
+	})
+}
+
+func TestMemoryStore(t *testing.T) {
+	store := newMemoryStore()
+	archivetest.TestStore(t, func(testing.TB) archive.Store { return store })
+}
+
+const writeInto = "LEAT_TEST_WRITE_INTO"
+
+// A writer that is killed leaves whole objects and nothing else. The objects it
+// said were created are there.
+func TestStoreIsWholeAfterKills(t *testing.T) {
+	if folder := os.Getenv(writeInto); folder != "" {
+		writeUntilKilled(t, openStore(t, folder))
+		return
+	}
+	folder, rng, created := t.TempDir(), seeded(t), 0
+	for range 15 {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStoreIsWholeAfterKills$")
+		cmd.Env = append(os.Environ(), writeInto+"="+folder)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for range 1 + rng.IntN(20) {
+			if lines.Scan() {
+				created++
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		for lines.Scan() {
+			created++
+		}
+		_ = cmd.Wait() // killed
+	}
+	store := openStore(t, folder)
+	all := objects(t, store, "")
+	if len(all) < created || created == 0 {
+		t.Errorf("%d objects are there, %d were created", len(all), created)
+	}
+	for _, name := range all {
+		data, err := store.Get(t.Context(), name)
+		if err != nil || !bytes.Equal(data, bytes.Repeat([]byte(name), 5000)) {
+			t.Errorf("%s: %d bytes, %v, want all of it", name, len(data), err)
+		}
+	}
+}
+
+// writeUntilKilled creates objects on and on and prints a line for each.
+func writeUntilKilled(t *testing.T, store archive.Store) {
+	for i := 0; ; i++ {
+		name := fmt.Sprintf("log/%d/object", i)
+		err := store.Create(t.Context(), name, bytes.Repeat([]byte(name), 5000))
+		switch {
+		case err == nil:
+			fmt.Println(name)
+		case !errors.Is(err, fs.ErrExist):
+			t.Fatal(err)
+		}
 	}
 }

@@ -312,7 +312,10 @@ type memoryStore struct {
 func newMemoryStore() *memoryStore { return &memoryStore{objects: make(map[string][]byte)} }
 
 // call does f as the next call, unless it is to fail before.
-func (s *memoryStore) call(ctx context.Context, f func() error) error {
+func (s *memoryStore) call(ctx context.Context, name string, f func() error) error {
+	if err := archive.CheckName(name); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
@@ -327,18 +330,18 @@ func (s *memoryStore) call(ctx context.Context, f func() error) error {
 }
 
 func (s *memoryStore) Create(ctx context.Context, name string, data []byte) error {
-	return s.call(ctx, func() error {
+	return s.call(ctx, name, func() error {
 		if s.objects[name] != nil {
 			return fmt.Errorf("create %s: %w", name, fs.ErrExist)
 		}
-		s.objects[name] = bytes.Clone(data)
+		s.objects[name] = append([]byte{}, data...) // not nil
 		return nil
 	})
 }
 
 func (s *memoryStore) Get(ctx context.Context, name string) ([]byte, error) {
 	var data []byte
-	err := s.call(ctx, func() error {
+	err := s.call(ctx, name, func() error {
 		if data = bytes.Clone(s.objects[name]); data == nil {
 			return fmt.Errorf("get %s: %w", name, fs.ErrNotExist)
 		}
@@ -348,8 +351,11 @@ func (s *memoryStore) Get(ctx context.Context, name string) ([]byte, error) {
 }
 
 func (s *memoryStore) GetRange(ctx context.Context, name string, offset, n int64) ([]byte, error) {
+	if err := archive.CheckRange(offset, n); err != nil {
+		return nil, err
+	}
 	data, err := s.Get(ctx, name)
-	if err == nil && offset+n > int64(len(data)) {
+	if err == nil && n > int64(len(data))-offset {
 		err = fmt.Errorf("get %d bytes at %d of %s: %w", n, offset, name, io.ErrUnexpectedEOF)
 	}
 	if err != nil {
@@ -364,7 +370,7 @@ func (s *memoryStore) Size(ctx context.Context, name string) (int64, error) {
 }
 
 func (s *memoryStore) Remove(ctx context.Context, name string) error {
-	return s.call(ctx, func() error {
+	return s.call(ctx, name, func() error {
 		delete(s.objects, name)
 		return nil
 	})
@@ -373,7 +379,7 @@ func (s *memoryStore) Remove(ctx context.Context, name string) error {
 func (s *memoryStore) List(ctx context.Context, folder, after string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		var names []string
-		err := s.call(ctx, func() error {
+		err := s.call(ctx, strings.TrimSuffix("root/"+folder, "/"), func() error {
 			for object := range s.objects {
 				rest, ok := strings.CutPrefix(object, folder)
 				if !ok {
