@@ -345,13 +345,7 @@ func (a *Archive) Events(ctx context.Context, shard leat.ShardID, after uint64) 
 
 // yieldSegment yields the events of one segment and reports whether to go on.
 func (a *Archive) yieldSegment(ctx context.Context, shard leat.ShardID, s segment, after uint64, yield func(leat.Recorded, error) bool) bool {
-	object := a.object(s.Object)
-	data, err := a.get(ctx, object)
-	if err != nil {
-		yield(leat.Recorded{}, err)
-		return false
-	}
-	r, err := readSegment(object, data, shard, s)
+	r, err := a.segment(ctx, shard, s)
 	if err != nil {
 		yield(leat.Recorded{}, err)
 		return false
@@ -375,4 +369,15 @@ func (a *Archive) yieldSegment(ctx context.Context, shard leat.ShardID, s segmen
 			}
 		}
 	}
+}
+
+// segment returns a reader of a segment, whose bytes it has compared with its
+// manifest.
+func (a *Archive) segment(ctx context.Context, shard leat.ShardID, s segment) (*segmentReader, error) {
+	object := a.object(s.Object)
+	data, err := a.get(ctx, object)
+	if err != nil {
+		return nil, err
+	}
+	return readSegment(object, data, shard, s)
 }

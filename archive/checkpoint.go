@@ -1,8 +1,10 @@
 package archive
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -72,6 +74,13 @@ func parseCheckpoint(signed string, keys []note.Verifier) (*Checkpoint, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: the checkpoint: %w", leat.ErrCorrupt, err)
+	}
+	for _, s := range slices.Concat(n.Sigs, n.UnverifiedSigs) {
+		// Package base64 reads several texts as the same bytes. One is enough, so
+		// that no byte of a checkpoint can change without being noticed.
+		if b, err := base64.StdEncoding.DecodeString(s.Base64); err != nil || base64.StdEncoding.EncodeToString(b) != s.Base64 {
+			return nil, fmt.Errorf("%w: the checkpoint has a signature in another form than it is written in", leat.ErrCorrupt)
+		}
 	}
 	c := &Checkpoint{Note: signed}
 	lines := strings.Split(n.Text, "\n")

@@ -253,9 +253,10 @@ func auditShard(t testing.TB, a *archive.Archive, store archive.Store, shard lea
 
 // A manifest is what a third party reads of one.
 type manifest struct {
-	Kind     string
-	Previous string
-	Segment  *struct {
+	Kind       string
+	Previous   string
+	Checkpoint string
+	Segment    *struct {
 		Object      string
 		SHA256      string
 		First, Last uint64

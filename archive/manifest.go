@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -149,6 +150,9 @@ func (m *manifest) verify(object string, keys []note.Verifier) (*Checkpoint, err
 	}
 	if c.text() != want.text() {
 		return nil, corrupt(object, "holds a signed checkpoint that is not its own")
+	}
+	if strings.Count(c.Note, "\n") != strings.Count(c.text(), "\n")+2 {
+		return nil, corrupt(object, "holds a checkpoint with other signatures beside its own")
 	}
 	return c, nil
 }

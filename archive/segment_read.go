@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parquet-go/parquet-go"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/leathq/leat"
 )
@@ -80,6 +81,24 @@ func (r *segmentReader) read(n int) (events []leat.Recorded, err error) {
 		return nil
 	})
 	return events, err
+}
+
+// leafHashes returns the leaf hashes of all events without reading more than
+// that column. The segment is what its manifest says, so they are those that its
+// archiver computed.
+func (r *segmentReader) leafHashes() (hashes []tlog.Hash, err error) {
+	hashes = make([]tlog.Hash, r.desc.Events)
+	err = r.guard(func() error {
+		for i := range hashes {
+			v, err := r.columns[colLeafHash].next()
+			if err != nil {
+				return err
+			}
+			hashes[i] = tlog.Hash(v.ByteArray())
+		}
+		return nil
+	})
+	return hashes, err
 }
 
 // guard makes a corrupt error of what f returns, and of a panic in it: the
