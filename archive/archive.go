@@ -26,9 +26,10 @@ type Archive struct {
 }
 
 // Open opens the archive of a log. What is read from it has to be signed with one
-// of the public keys given (see Key.Public). Without any it is the keys that the
-// archive itself names: then damage is found, but not what somebody has forged
-// who can write to the store. If the store has no such archive, the error is
+// of the public keys given (see Key.Public), or with one that came before, as one
+// of them vouches (see Config.NewKey). Without any it is the keys that the archive
+// itself names: then damage is found, but not what somebody has forged who can
+// write to the store. If the store has no such archive, the error is
 // [leat.ErrNotFound].
 func Open(ctx context.Context, store Store, logID string, public ...string) (*Archive, error) {
 	a := &Archive{store: store, desc: description{Log: logID}}
@@ -46,15 +47,13 @@ func Open(ctx context.Context, store Store, logID string, public ...string) (*Ar
 	if a.desc.Log != logID {
 		return nil, corrupt(object, "describes log %q", a.desc.Log)
 	}
-	if a.keys, err = verifiers([]string{a.desc.Key}); err != nil {
-		return nil, corrupt(object, "holds no key: %v", err)
+	if a.keys, err = a.trusted(ctx, public); err != nil {
+		return nil, err
 	}
-	if len(public) > 0 {
-		a.keys, err = verifiers(public)
-	} else {
-		err = a.addKeys(ctx)
+	if err := a.desc.verify(object, a.keys); err != nil {
+		return nil, err
 	}
-	return a, err
+	return a, nil
 }
 
 // Logs returns the IDs of the logs that a store has archives of, sorted.
@@ -118,54 +117,15 @@ func (a *Archive) Ends(ctx context.Context) ([]End, error) {
 	return ends, nil
 }
 
-// addKeys adds the keys that followed the first.
-func (a *Archive) addKeys(ctx context.Context) error {
-	for name, err := range a.store.List(ctx, a.object(keysFolder), "") {
-		if err != nil {
-			return err
-		}
-		object := a.object(keysFolder + name)
-		data, err := a.get(ctx, object)
-		if err != nil {
-			return err
-		}
-		more, err := verifiers([]string{string(data)})
-		if err != nil || name != keyObject(more[0]) {
-			return corrupt(object, "holds no key, or not the one it is called after")
-		}
-		a.keys = append(a.keys, more...)
-	}
-	return nil
-}
-
-// admit makes sure that what is signed with a key counts. A key that does not
-// count yet is refused unless it is to be a new one.
-func (a *Archive) admit(ctx context.Context, k *Key, anew bool) error {
-	given, err := verifiers([]string{k.Public()})
-	if err != nil {
-		return err
-	}
-	v := given[0]
-	if slices.ContainsFunc(a.keys, func(known note.Verifier) bool { return known.KeyHash() == v.KeyHash() }) {
-		return nil
-	}
-	if !anew {
-		return fmt.Errorf("%w: the archive of log %s is signed with %s, and the key given is %s: give the other, or say that this is a new one",
-			leat.ErrDenied, a.desc.Log, a.desc.Key, k.Public())
-	}
-	err = a.store.Create(ctx, a.object(keysFolder+keyObject(v)), []byte(k.Public()+"\n"))
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	a.keys = append(a.keys, v)
-	return nil
-}
-
-// create opens the archive of a log and makes it when there is none.
+// create opens the archive of a log, trusting the keys that it names itself, and
+// makes it when there is none.
 func create(ctx context.Context, store Store, info leat.Info, k *Key) (*Archive, error) {
 	a, err := Open(ctx, store, info.ID)
 	if errors.Is(err, leat.ErrNotFound) {
 		d := description{Format: formatVersion, Log: info.ID, Single: info.Single, Key: k.Public()}
+		if err := d.sign(k); err != nil {
+			return nil, err
+		}
 		err = store.Create(ctx, info.ID+"/"+descriptionName, encodeJSON(d))
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err

@@ -22,7 +22,9 @@ type Config struct {
 	Key *Key
 
 	// NewKey lets Key be another one than that which the archive began with, as
-	// when that is lost. Who verifies the archive then needs both public keys.
+	// when that is lost. Key then vouches for all that is archived so far, so
+	// verify the archive first, and set NewKey for one start only. Who verifies
+	// the archive from then on needs the new public key and no other.
 	NewKey bool
 
 	// SegmentBytes is the size, in bytes of events (leat.Event.Size), at which a

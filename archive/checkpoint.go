@@ -66,24 +66,34 @@ func verifiers(public []string) ([]note.Verifier, error) {
 	return keys, nil
 }
 
-func parseCheckpoint(signed string, keys []note.Verifier) (*Checkpoint, error) {
+// openNote returns the text of a signed note once one of its signatures is known
+// to be of one of the keys.
+func openNote(signed string, keys []note.Verifier) (string, error) {
 	n, err := note.Open([]byte(signed), note.VerifierList(keys...))
 	var unknown *note.UnverifiedNoteError
 	if errors.As(err, &unknown) {
-		return nil, fmt.Errorf("%w: the checkpoint is not signed with a key that is trusted", leat.ErrCorrupt)
+		return "", fmt.Errorf("%w: it is not signed with a key that is trusted", leat.ErrCorrupt)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: the checkpoint: %w", leat.ErrCorrupt, err)
+		return "", fmt.Errorf("%w: its signature: %w", leat.ErrCorrupt, err)
 	}
 	for _, s := range slices.Concat(n.Sigs, n.UnverifiedSigs) {
 		// Package base64 reads several texts as the same bytes. One is enough, so
-		// that no byte of a checkpoint can change without being noticed.
+		// that no byte of a note can change without being noticed.
 		if b, err := base64.StdEncoding.DecodeString(s.Base64); err != nil || base64.StdEncoding.EncodeToString(b) != s.Base64 {
-			return nil, fmt.Errorf("%w: the checkpoint has a signature in another form than it is written in", leat.ErrCorrupt)
+			return "", fmt.Errorf("%w: its signature is written in another form than signatures are", leat.ErrCorrupt)
 		}
 	}
+	return n.Text, nil
+}
+
+func parseCheckpoint(signed string, keys []note.Verifier) (*Checkpoint, error) {
+	text, err := openNote(signed, keys)
+	if err != nil {
+		return nil, fmt.Errorf("the checkpoint: %w", err)
+	}
 	c := &Checkpoint{Note: signed}
-	lines := strings.Split(n.Text, "\n")
+	lines := strings.Split(text, "\n")
 	if len(lines) == 5 {
 		if at := strings.LastIndexByte(lines[0], '/'); at >= 0 {
 			c.Log, c.Shard = strings.TrimPrefix(lines[0][:at], "leat/"), leat.ShardID(lines[0][at+1:])
@@ -92,8 +102,8 @@ func parseCheckpoint(signed string, keys []note.Verifier) (*Checkpoint, error) {
 		c.Root, _ = decodeHash(lines[2])
 		_, _ = fmt.Sscanf(lines[3], "manifest %d %s", &c.Number, &c.Manifest)
 	}
-	if c.text() != n.Text {
-		return nil, fmt.Errorf("%w: the checkpoint is of another kind: %q", leat.ErrCorrupt, n.Text)
+	if c.text() != text {
+		return nil, fmt.Errorf("%w: the checkpoint is of another kind: %q", leat.ErrCorrupt, text)
 	}
 	return c, nil
 }

@@ -37,8 +37,12 @@ func NewKey() (*Key, error) {
 
 func newKey(text, public string) (*Key, error) {
 	signer, err := note.NewSigner(text)
+	var verifier note.Verifier
 	if err == nil {
-		_, err = note.NewVerifier(public)
+		verifier, err = note.NewVerifier(public)
+	}
+	if err == nil && (signer.Name() != verifier.Name() || signer.KeyHash() != verifier.KeyHash()) {
+		err = errors.New("the second line is not the public part of the first")
 	}
 	if err != nil {
 		return nil, &leat.InvalidError{Field: "archive key", Limit: "the two lines of a key file", Got: err.Error()}

@@ -24,6 +24,35 @@ type description struct {
 	Log    string `json:"log"`
 	Single bool   `json:"single"`
 	Key    string `json:"key"` // public, of the first archiver
+
+	// Signature is a signed note about the rest: see statement.
+	Signature string `json:"signature"`
+}
+
+// sign sets the signature of a description that is complete but for it.
+func (d *description) sign(k *Key) error {
+	signed, err := note.Sign(&note.Note{Text: d.statement()}, k.signer)
+	d.Signature = string(signed)
+	return err
+}
+
+// statement returns what is signed of a description.
+func (d *description) statement() string {
+	unsigned := *d
+	unsigned.Signature = ""
+	return fmt.Sprintf("leat/%s\n%s %s\n", d.Log, descriptionName, hexSum(encodeJSON(unsigned)))
+}
+
+// verify checks that a description is signed with one of the keys.
+func (d *description) verify(object string, keys []note.Verifier) error {
+	text, err := openNote(d.Signature, keys)
+	if err != nil {
+		return fmt.Errorf("archive object %s, which names the key %s: %w", object, d.Key, err)
+	}
+	if text != d.statement() || strings.Count(d.Signature, "\n") != strings.Count(text, "\n")+2 {
+		return corrupt(object, "holds a signature that is not its own")
+	}
+	return nil
 }
 
 // What a manifest says happened to a shard's part of the archive.

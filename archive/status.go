@@ -48,7 +48,7 @@ func (a *Archiver) status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	var tails map[leat.ShardID]link
-	archive, err := Open(ctx, a.store, info.ID)
+	archive, err := Open(ctx, a.store, info.ID, a.config.Key.Public())
 	switch {
 	case err == nil:
 		tails, err = archive.tails(ctx)
