@@ -196,7 +196,9 @@ func TestProveWhatIsNotThere(t *testing.T) {
 	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()
 	a := newArchiver(t, log, store)
 	for range 3 {
-		appendSome(t, log, seeded(t), 10)
+		for range 10 {
+			appendOne(t, log, "order-1")
+		}
 		flush(t, a, log)
 	}
 	r := openArchive(t, store, log)
