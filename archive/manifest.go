@@ -47,7 +47,7 @@ func (d *description) statement() string {
 func (d *description) verify(object string, keys []note.Verifier) error {
 	text, err := openNote(d.Signature, keys)
 	if err != nil {
-		return fmt.Errorf("archive object %s, which names the key %s: %w", object, d.Key, err)
+		return corrupt(object, "holds what does not count, and names the key %s: %v", d.Key, err)
 	}
 	if text != d.statement() || strings.Count(d.Signature, "\n") != strings.Count(text, "\n")+2 {
 		return corrupt(object, "holds a signature that is not its own")
@@ -171,7 +171,7 @@ func (m *manifest) statement() (*Checkpoint, error) {
 func (m *manifest) verify(object string, keys []note.Verifier) (*Checkpoint, error) {
 	c, err := parseCheckpoint(m.Checkpoint, keys)
 	if err != nil {
-		return nil, fmt.Errorf("archive object %s: %w", object, err)
+		return nil, corrupt(object, "holds what does not count: %v", err)
 	}
 	want, err := m.statement()
 	if err != nil {
@@ -233,31 +233,38 @@ func decodeJSON(object string, data []byte, v any) error {
 // shard and checks that it does.
 func decodeManifest(object string, data []byte, log string, shard leat.ShardID, prev link) (link, error) {
 	l, err := decodeLink(object, data, log, shard, prev.Number+1)
+	if err == nil {
+		err = l.follows(object, prev)
+	}
 	if err != nil {
 		return link{}, err
 	}
-	if l.Previous != prev.sum {
-		return link{}, corrupt(object, "follows a manifest with SHA-256 %q, but that of %s is %q",
-			l.Previous, manifestName(shard, prev.Number), prev.sum)
-	}
-	want := prev.next(l.Kind, log, shard, l.Epoch)
+	return l, nil
+}
+
+// follows checks that a link is the one after another.
+func (l link) follows(object string, prev link) error {
+	want := prev.next(l.Kind, l.Log, l.Shard, l.Epoch)
 	if l.Segment != nil {
 		want.add(*l.Segment)
 	}
 	sameTree := l.Tree.Root == prev.Tree.Root || prev.Number == 0
 	switch {
+	case l.Previous != prev.sum:
+		return corrupt(object, "follows a manifest with SHA-256 %q, but that of %s is %q",
+			l.Previous, manifestName(l.Shard, prev.Number), prev.sum)
 	case l.Segment == nil && !sameTree:
-		return link{}, corrupt(object, "adds no events, and its tree has another root")
+		return corrupt(object, "adds no events, and its tree has another root")
 	case l.Total != want.Total:
-		return link{}, corrupt(object, "says the chain holds %+v, the manifests say %+v", l.Total, want.Total)
+		return corrupt(object, "says the chain holds %+v, the manifests say %+v", l.Total, want.Total)
 	case l.Segment != nil && l.Segment.First != prev.Total.Events+1:
-		return link{}, corrupt(object, "holds events from %d on, the one before ends at %d", l.Segment.First, prev.Total.Events)
+		return corrupt(object, "holds events from %d on, the one before ends at %d", l.Segment.First, prev.Total.Events)
 	case prev.Kind == kindClose:
-		return link{}, corrupt(object, "follows the end of the chain")
+		return corrupt(object, "follows the end of the chain")
 	case l.Epoch < prev.Epoch, (l.Epoch > prev.Epoch) != (l.Kind == kindOpen):
-		return link{}, corrupt(object, "is of kind %q and epoch %d, after epoch %d", l.Kind, l.Epoch, prev.Epoch)
+		return corrupt(object, "is of kind %q and epoch %d, after epoch %d", l.Kind, l.Epoch, prev.Epoch)
 	}
-	return l, nil
+	return nil
 }
 
 // decodeLink reads a manifest and checks what can be checked without the one
@@ -304,5 +311,17 @@ func hexSum(data []byte) string {
 
 // corrupt says what is wrong with an object.
 func corrupt(object, format string, args ...any) error {
-	return fmt.Errorf("archive object %s is %w: it %s", object, leat.ErrCorrupt, fmt.Sprintf(format, args...))
+	return &objectError{object, fmt.Sprintf(format, args...)}
 }
+
+// An objectError is a [leat.ErrCorrupt] that names the object at fault.
+type objectError struct {
+	object string // full name
+	what   string // is wrong, with "it" before it
+}
+
+func (e *objectError) Error() string {
+	return fmt.Sprintf("archive object %s is %v: it %s", e.object, leat.ErrCorrupt, e.what)
+}
+
+func (e *objectError) Unwrap() error { return leat.ErrCorrupt }

@@ -96,7 +96,12 @@ func (a *Archive) event(ctx context.Context, shard leat.ShardID, seq uint64, las
 	if err != nil {
 		return leat.Recorded{}, err
 	}
-	r, err := a.segment(ctx, shard, *l.Segment)
+	return a.eventIn(ctx, shard, *l.Segment, seq)
+}
+
+// eventIn returns an event of a segment.
+func (a *Archive) eventIn(ctx context.Context, shard leat.ShardID, s segment, seq uint64) (leat.Recorded, error) {
+	r, err := a.segment(ctx, shard, s)
 	if err != nil {
 		return leat.Recorded{}, err
 	}

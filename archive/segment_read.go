@@ -25,6 +25,7 @@ type segmentReader struct {
 	commit  uint64            // of the last event
 	found   segment           // of what was read
 	leaves  leafHasher
+	hashes  []tlog.Hash // of the events read last
 }
 
 // readSegment returns a reader of the segment that a manifest describes, once
@@ -67,6 +68,7 @@ func (r *segmentReader) open(data []byte) error {
 func (r *segmentReader) read(n int) (events []leat.Recorded, err error) {
 	n = int(min(uint64(n), r.desc.Last+1-r.next))
 	events = make([]leat.Recorded, n)
+	r.hashes = r.hashes[:0]
 	err = r.guard(func() error {
 		for i := range events {
 			if err := r.event(&events[i]); err != nil {
@@ -154,6 +156,7 @@ func (r *segmentReader) event(e *leat.Recorded) error {
 	case r.leaves.hash(e) != hash:
 		return errors.New("the event does not have the leaf hash beside it")
 	}
+	r.hashes = append(r.hashes, hash)
 	return nil
 }
 
