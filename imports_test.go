@@ -2,6 +2,8 @@ package leat_test
 
 import (
 	"go/build"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -39,5 +41,31 @@ func TestServerKnowsNoEngine(t *testing.T) {
 				t.Errorf("%s imports %s", dir, path)
 			}
 		}
+	}
+}
+
+// Who does not archive to object storage must not have to compile its client, as
+// whoever runs the shop for the first time.
+func TestWhoKnowsObjectStorage(t *testing.T) {
+	err := filepath.WalkDir(".", func(dir string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() {
+			return err
+		}
+		if dir == "tools" || dir == "bench" || strings.HasPrefix(e.Name(), ".") && dir != "." || e.Name() == "testdata" {
+			return fs.SkipDir
+		}
+		p, err := build.ImportDir(dir, 0)
+		if err != nil {
+			return nil //nolint:nilerr // no package there
+		}
+		for _, path := range p.Imports {
+			if strings.HasPrefix(path, "github.com/aws/") && dir != "archive/s3" || path == "github.com/leathq/leat/archive/s3" && dir != "cmd/leat" {
+				t.Errorf("%s imports %s", dir, path)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,6 +1,6 @@
 // Package archive keeps a log for good: its events in Parquet files, described
-// by a chain of manifests, in a directory or (through [Store]) in object
-// storage.
+// by a chain of manifests, in a directory or in object storage (package
+// [github.com/leathq/leat/archive/s3]).
 //
 // The log is for speed, the archive is for keeps. An [Archiver] copies every
 // event of a [leat.Log], those of "$" streams included, exactly once and in

@@ -73,11 +73,12 @@ func CheckRange(offset, n int64) error {
 
 // OpenStore opens the store that a URL names. "file://PATH" is a directory,
 // which is made if it is not there; PATH is taken as it stands, so
-// "file:///var/leat" is absolute and "file://archive" is relative.
+// "file:///var/leat" is absolute and "file://archive" is relative. Object storage
+// is opened by [github.com/leathq/leat/archive/s3.Open].
 func OpenStore(url string) (Store, error) {
 	path, ok := strings.CutPrefix(url, "file://")
 	if !ok {
-		return nil, fmt.Errorf("open archive store %q: %w: only file://PATH is, here", url, leat.ErrUnsupported)
+		return nil, fmt.Errorf("open archive store %q: %w: only file://PATH is here, s3:// in the command leat", url, leat.ErrUnsupported)
 	}
 	if path == "" {
 		return nil, &leat.InvalidError{Field: "archive store", Limit: "file:// and the path of a directory", Got: url}

@@ -1,0 +1,18 @@
+package s3_test
+
+import (
+	"testing"
+
+	"github.com/leathq/leat/archive"
+	"github.com/leathq/leat/archive/archivetest"
+)
+
+func TestFake(t *testing.T) {
+	url := serve(t, fake(t))
+	archivetest.TestStore(t, func(t testing.TB) archive.Store { return open(t, url, impatient) })
+}
+
+func TestVersitygw(t *testing.T) {
+	url := versitygw(t)
+	archivetest.TestStore(t, func(t testing.TB) archive.Store { return open(t, url, impatient) })
+}
