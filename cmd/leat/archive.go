@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/archive"
+	"github.com/leathq/leat/archive/s3"
 )
 
 type archiveCmd struct {
@@ -14,7 +16,7 @@ type archiveCmd struct {
 
 // storeFlag is how commands name where archives are.
 type storeFlag struct {
-	Archive string `name:"archive" env:"LEAT_ARCHIVE" required:"" placeholder:"URL" help:"Where the archive is: file://PATH is a directory."`
+	Archive string `name:"archive" env:"LEAT_ARCHIVE" required:"" placeholder:"URL" help:"Where the archive is: file://PATH is a directory, s3://BUCKET/PREFIX object storage (?endpoint=URL, ?region=NAME, ?profile=NAME)."`
 }
 
 // archiveFlags are how commands name the archive of a log.
@@ -39,8 +41,14 @@ func (f archiveFlags) open(ctx context.Context) (*archive.Archive, error) {
 	return archive.Open(ctx, store, id, f.Key...)
 }
 
-// openStore opens the store that a URL names.
-func openStore(_ context.Context, url string) (archive.Store, error) { return archive.OpenStore(url) }
+// openStore opens the store that a URL names. Package archive knows no object
+// storage, so that only this command has to be compiled with its client.
+func openStore(ctx context.Context, url string) (archive.Store, error) {
+	if strings.HasPrefix(url, "s3://") {
+		return s3.Open(ctx, url, s3.Limits{})
+	}
+	return archive.OpenStore(url)
+}
 
 // onlyLog returns the ID of the one log that a store archives.
 func onlyLog(ctx context.Context, store archive.Store, url string) (string, error) {

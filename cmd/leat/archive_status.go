@@ -19,6 +19,7 @@ type archiveStatusCmd struct {
 func (archiveStatusCmd) Help() string {
 	return `
 	$ leat archive status --archive file:///backup/leat
+	$ leat archive status --archive s3://company-events/leat
 `
 }
 
