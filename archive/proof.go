@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/leathq/leat"
@@ -233,6 +234,10 @@ func ParseCheckpoints(text []byte, public ...string) ([]*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseCheckpoints(text, keys)
+}
+
+func parseCheckpoints(text []byte, keys []note.Verifier) ([]*Checkpoint, error) {
 	var all []*Checkpoint
 	for _, signed := range splitNotes(text) {
 		c, err := parseCheckpoint(signed, keys)

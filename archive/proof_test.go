@@ -92,9 +92,9 @@ func proven(t *testing.T, a *archive.Archive, plain tlog.HashReader, want *leat.
 	}
 }
 
-func consistent(t *testing.T, a *archive.Archive, plain tlog.HashReader, shard leat.ShardID, old *archive.Checkpoint, size uint64) {
+func consistent(t *testing.T, a *archive.Archive, plain tlog.HashReader, old *archive.Checkpoint, size uint64) {
 	t.Helper()
-	p, err := a.ProveConsistency(t.Context(), shard, old.Size, size)
+	p, err := a.ProveConsistency(t.Context(), old, size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,12 +144,12 @@ func TestProofsOfAllSizes(t *testing.T) {
 	for size := 1; size <= most; size++ {
 		for range 3 {
 			proven(t, r, plain, &events[rng.IntN(size)], uint64(size))
-			consistent(t, r, plain, first, known[rng.IntN(size+1)], uint64(size))
+			consistent(t, r, plain, known[rng.IntN(size+1)], uint64(size))
 		}
 	}
 	for i := range events {
 		proven(t, r, plain, &events[i], most)
-		consistent(t, r, plain, first, known[i], most)
+		consistent(t, r, plain, known[i], most)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestProofsOfSegments(t *testing.T) {
 		for range 200 {
 			c := known[1+rng.IntN(len(known)-1)]
 			proven(t, r, plain, &events[rng.IntN(int(c.Size))], c.Size)
-			consistent(t, r, plain, shard, known[rng.IntN(int(c.Number))], c.Size)
+			consistent(t, r, plain, known[rng.IntN(int(c.Number))], c.Size)
 		}
 	}
 }
@@ -210,12 +210,20 @@ func TestProveWhatIsNotThere(t *testing.T) {
 			t.Errorf("sequence %d of %d in %s: %v, want ErrNotFound", c.seq, c.size, c.shard, err)
 		}
 	}
-	for _, c := range []struct {
-		shard     leat.ShardID
-		old, size uint64
-	}{{first, 31, 0}, {first, 20, 10}, {first, 1, 31}, {first, 1, 7}, {leat.ShardNumber(1), 0, 0}} {
-		if _, err := r.ProveConsistency(t.Context(), c.shard, c.old, c.size); !errors.Is(err, leat.ErrNotFound) {
-			t.Errorf("from %d to %d in %s: %v, want ErrNotFound", c.old, c.size, c.shard, err)
+	known := checkpoints(t, store, "shop", first)
+	for what, c := range map[string]struct {
+		old  archive.Checkpoint
+		size uint64
+		want error
+	}{
+		"a later one":      {*known[2], 10, leat.ErrNotFound},
+		"none of the size": {*known[1], 15, leat.ErrNotFound},
+		"no such shard":    {archive.Checkpoint{Log: "shop", Shard: leat.ShardNumber(1)}, 0, leat.ErrNotFound},
+		"another log":      {archive.Checkpoint{Log: "bank", Shard: first}, 0, leat.ErrNotFound},
+		"another root":     {archive.Checkpoint{Log: "shop", Shard: first, Size: 10}, 0, leat.ErrCorrupt},
+	} {
+		if _, err := r.ProveConsistency(t.Context(), &c.old, c.size); !errors.Is(err, c.want) {
+			t.Errorf("consistency, %s: %v, want %v", what, err, c.want)
 		}
 	}
 }
@@ -348,7 +356,7 @@ func TestForgedConsistency(t *testing.T) {
 	}
 	key, known := testKey(t), checkpoints(t, store, "shop", first)
 	old := known[1+rng.IntN(len(known)-2)]
-	p, err := openArchive(t, store, log).ProveConsistency(t.Context(), first, old.Size, 0)
+	p, err := openArchive(t, store, log).ProveConsistency(t.Context(), old, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,41 +46,48 @@ func (a *Archive) prove(ctx context.Context, shard leat.ShardID, seq, size uint6
 	return p, e, nil
 }
 
-// ProveConsistency returns the proof that the checkpoint of so many events of a
-// shard begins with all that an earlier, smaller one covers; the newest one when
-// size is 0. The earlier one may be of any size. What the archive does not hold
-// is [leat.ErrNotFound].
-func (a *Archive) ProveConsistency(ctx context.Context, shard leat.ShardID, old, size uint64) (*ConsistencyProof, error) {
-	p, err := a.proveConsistency(ctx, shard, old, size)
+// ProveConsistency returns the proof that the checkpoint of so many events begins
+// with all that an earlier one of the same shard covers; the newest one when size
+// is 0. Whether the earlier one is signed its reader has checked, see
+// ParseCheckpoints. When the archive does not go on from it, or is damaged, the
+// error is [leat.ErrCorrupt]; what it does not hold is [leat.ErrNotFound].
+func (a *Archive) ProveConsistency(ctx context.Context, old *Checkpoint, size uint64) (*ConsistencyProof, error) {
+	p, err := a.proveConsistency(ctx, old, size)
 	if err != nil {
-		return nil, fmt.Errorf("prove that %s goes on from %d events: %w", shard, old, err)
+		return nil, fmt.Errorf("prove that %s goes on from %d events: %w", old.Shard, old.Size, err)
 	}
 	return p, nil
 }
 
-func (a *Archive) proveConsistency(ctx context.Context, shard leat.ShardID, old, size uint64) (*ConsistencyProof, error) {
-	t, c, err := a.treeOf(ctx, shard, size)
+func (a *Archive) proveConsistency(ctx context.Context, old *Checkpoint, size uint64) (*ConsistencyProof, error) {
+	if old.Log != a.desc.Log {
+		return nil, fmt.Errorf("%w: the checkpoint is of log %s, the archive of log %s", leat.ErrNotFound, old.Log, a.desc.Log)
+	}
+	t, c, err := a.treeOf(ctx, old.Shard, size)
 	if err != nil {
 		return nil, err
 	}
-	if old > c.Size {
-		return nil, fmt.Errorf("%w: the checkpoint covers %d events", leat.ErrNotFound, c.Size)
+	if old.Size > c.Size {
+		return nil, fmt.Errorf("%w: the later checkpoint covers %d events", leat.ErrNotFound, c.Size)
 	}
-	p := &ConsistencyProof{Old: old, Checkpoint: c.Note}
-	if old == 0 {
-		return p, nil
+	p := &ConsistencyProof{Old: old.Size, Checkpoint: c.Note}
+	if old.Size > 0 {
+		if p.Hashes, err = tlog.ProveTree(int64(c.Size), int64(old.Size), t); err != nil {
+			return nil, err
+		}
 	}
-	if p.Hashes, err = tlog.ProveTree(int64(c.Size), int64(old), t); err != nil {
-		return nil, err
-	}
-	before, err := tlog.TreeHash(int64(old), t)
-	if err != nil {
-		return nil, err
-	}
-	if tlog.CheckTree(p.Hashes, int64(c.Size), c.Root, int64(old), before) != nil {
-		return nil, a.inconsistent(shard)
+	if checkTree(p.Hashes, c, old) != nil {
+		return nil, fmt.Errorf("the archive of %s of log %s is %w: it does not begin with the %d events that the earlier checkpoint was signed for",
+			old.Shard, a.desc.Log, leat.ErrCorrupt, old.Size)
 	}
 	return p, nil
+}
+
+// ParseCheckpoints reads signed checkpoints that follow each other in a text, as
+// they were kept elsewhere, and verifies each with the keys that count for this
+// archive.
+func (a *Archive) ParseCheckpoints(text []byte) ([]*Checkpoint, error) {
+	return parseCheckpoints(text, a.keys)
 }
 
 // inconsistent is what went wrong when each object read is whole and signed, and

@@ -87,19 +87,42 @@ func Meta(pairs map[string]string) leat.Meta {
 	return meta
 }
 
+// Recorded returns e with its place in the log, as FromRecorded was given it.
+func (e *Event) Recorded() (leat.Recorded, error) {
+	event, err := e.Event()
+	return leat.Recorded{Event: event, Shard: e.Shard, Seq: e.Seq, Commit: e.Commit, Version: e.Version, At: e.At}, err
+}
+
 // Parse reads one event. A field it does not know is an error, so that a
 // misspelt one is not lost.
 func Parse(line []byte) (leat.Event, error) {
+	e, err := decode(line)
+	if err != nil {
+		return leat.Event{}, err
+	}
+	return e.Event()
+}
+
+// ParseRecorded is Parse for an event as it was read, with its place in the log.
+func ParseRecorded(line []byte) (leat.Recorded, error) {
+	e, err := decode(line)
+	if err != nil {
+		return leat.Recorded{}, err
+	}
+	return e.Recorded()
+}
+
+func decode(line []byte) (Event, error) {
 	var e Event
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&e); err != nil {
-		return leat.Event{}, fmt.Errorf("malformed JSON: %w", err)
+		return Event{}, fmt.Errorf("malformed JSON: %w", err)
 	}
 	if d.More() {
-		return leat.Event{}, fmt.Errorf("malformed JSON: more than one value")
+		return Event{}, fmt.Errorf("malformed JSON: more than one value")
 	}
-	return e.Event()
+	return e, nil
 }
 
 // IsJSON reports whether a media type is one of JSON.

@@ -72,6 +72,22 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
+// A recorded event keeps its place, version and time to the nanosecond.
+func TestParseRecorded(t *testing.T) {
+	at := time.Date(2026, 1, 31, 12, 0, 0, 123456789, time.UTC)
+	want := leat.Recorded{
+		Event: leat.Event{ID: "i", Stream: "s", Type: "t", Source: "x", Time: at, ContentType: "text/plain", Data: []byte("d"), Meta: leat.NewMeta("a", "b")},
+		Shard: leat.ShardNumber(3), Seq: 9, Commit: 8, Version: 7, At: at.Add(1),
+	}
+	line, err := json.Marshal(eventjson.FromRecorded(&want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := eventjson.ParseRecorded(line); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v: %s came back as %+v, want %+v", err, line, got, want)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ line, want string }{
 		"misspelt field": {`{"stream":"s","typ":"t"}`, "typ"},

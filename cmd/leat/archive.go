@@ -12,6 +12,8 @@ import (
 
 type archiveCmd struct {
 	Status archiveStatusCmd `cmd:"" help:"Show what an archive holds."`
+	Verify archiveVerifyCmd `cmd:"" help:"Check everything that an archive holds."`
+	Prove  archiveProveCmd  `cmd:"" help:"Prove that an event was recorded, or check such a proof."`
 }
 
 // storeFlag is how commands name where archives are.
@@ -28,17 +30,21 @@ type archiveFlags struct {
 
 // open opens the archive.
 func (f archiveFlags) open(ctx context.Context) (*archive.Archive, error) {
-	store, err := openStore(ctx, f.Archive)
+	store, id, err := f.find(ctx)
 	if err != nil {
 		return nil, err
 	}
-	id := f.LogID
-	if id == "" {
-		if id, err = onlyLog(ctx, store, f.Archive); err != nil {
-			return nil, err
-		}
-	}
 	return archive.Open(ctx, store, id, f.Key...)
+}
+
+// find opens the store and returns the ID of the archived log.
+func (f archiveFlags) find(ctx context.Context) (archive.Store, string, error) {
+	store, err := openStore(ctx, f.Archive)
+	if err != nil || f.LogID != "" {
+		return store, f.LogID, err
+	}
+	id, err := onlyLog(ctx, store, f.Archive)
+	return store, id, err
 }
 
 // openStore opens the store that a URL names. Package archive knows no object

@@ -13,13 +13,18 @@ import (
 
 type archiveStatusCmd struct {
 	archiveFlags
-	JSON bool `help:"Print one JSON object."`
+	Checkpoints bool `xor:"form" help:"Print the signed checkpoint of each shard, to be kept elsewhere."`
+	JSON        bool `xor:"form" help:"Print one JSON object."`
 }
 
 func (archiveStatusCmd) Help() string {
 	return `
 	$ leat archive status --archive file:///backup/leat
 	$ leat archive status --archive s3://company-events/leat
+	$ leat archive status --archive file:///backup/leat --checkpoints > shop-2026-11.checkpoints
+
+Checkpoints that are kept where the archive's owner cannot change them tell later whether anything was removed: see leat
+archive verify --known and leat archive prove --since.
 `
 }
 
@@ -46,6 +51,9 @@ func (cmd archiveStatusCmd) Run(ctx context.Context, c console) error {
 	a, err := cmd.open(ctx)
 	if err != nil {
 		return err
+	}
+	if cmd.Checkpoints {
+		return printCheckpoints(ctx, c, a)
 	}
 	s, err := describeArchive(ctx, a)
 	if err != nil {
@@ -93,4 +101,18 @@ func describeArchive(ctx context.Context, a *archive.Archive) (archiveStatus, er
 		})
 	}
 	return s, nil
+}
+
+// printCheckpoints prints signed checkpoints with an empty line after each.
+func printCheckpoints(ctx context.Context, c console, a *archive.Archive) error {
+	ends, err := a.Ends(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range ends {
+		if _, err := fmt.Fprintln(c.out, e.Checkpoint.Note); err != nil {
+			return err
+		}
+	}
+	return nil
 }

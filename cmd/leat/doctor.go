@@ -46,7 +46,7 @@ func (cmd doctorCmd) Run(ctx context.Context, c console) error {
 	if cmd.Repair {
 		examine, title = engine.Repair, "repairing"
 	}
-	bar := newBar(c.err, title)
+	bar := newBar(c.err, title, "events")
 	report, err := examine(ctx, dir, engine.Options{}, bar.show)
 	bar.clear()
 	if err != nil {
@@ -110,12 +110,13 @@ func printReport(w io.Writer, r engine.Report) error {
 type bar struct {
 	w     io.Writer
 	title string
+	unit  string // of what is counted
 	shown time.Time
 	width int
 }
 
-func newBar(w io.Writer, title string) *bar {
-	return &bar{w: w, title: title, width: terminalWidth(w)}
+func newBar(w io.Writer, title, unit string) *bar {
+	return &bar{w: w, title: title, unit: unit, width: terminalWidth(w)}
 }
 
 func (b *bar) show(done, total uint64) {
@@ -125,8 +126,8 @@ func (b *bar) show(done, total uint64) {
 	}
 	b.shown = time.Now()
 	full := int(done * cells / total)
-	fmt.Fprintf(b.w, "\r%s %s%s %3d%% of %d events\x1b[K",
-		b.title, strings.Repeat("█", full), strings.Repeat("░", cells-full), done*100/total, total)
+	fmt.Fprintf(b.w, "\r%s %s%s %3d%% of %d %s\x1b[K",
+		b.title, strings.Repeat("█", full), strings.Repeat("░", cells-full), done*100/total, total, b.unit)
 }
 
 // clear takes the bar off the terminal.
