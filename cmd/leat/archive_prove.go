@@ -14,7 +14,7 @@ import (
 )
 
 type archiveProveCmd struct {
-	Archive string   `env:"LEAT_ARCHIVE" placeholder:"URL" help:"Where the archive is: file://PATH is a directory."`
+	Archive string   `env:"LEAT_ARCHIVE" placeholder:"URL" help:"Where the archive is: file://PATH is a directory, s3://BUCKET/PREFIX object storage (?endpoint=URL, ?region=NAME, ?profile=NAME)."`
 	LogID   string   `name:"id" env:"LEAT_LOG_ID" placeholder:"ID" help:"The ID of the archived log; may be left out when the archives of no other logs are there."`
 	Key     []string `name:"public-key" env:"LEAT_PUBLIC_KEY" placeholder:"KEY" help:"Trust what is signed with this public key and no other (or, of several, any)."`
 
