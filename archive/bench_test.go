@@ -158,3 +158,20 @@ func (s *forgetfulStore) Remove(context.Context, string) error { return nil }
 func (s *forgetfulStore) List(context.Context, string, string) iter.Seq2[string, error] {
 	return func(func(string, error) bool) {}
 }
+
+// BenchmarkVerify verifies the same and more, in segments of 16 MiB.
+func BenchmarkVerify(b *testing.B) {
+	log, store := newOrderLog(500_000), newMemoryStore()
+	a, err := archive.NewArchiver(log, store, archive.Config{Key: testKey(b), SegmentBytes: 16 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	flush(b, a, log)
+	for b.Loop() {
+		r, err := archive.Verify(b.Context(), store, "bench", archive.VerifyOptions{})
+		if err != nil || len(r.Problems) > 0 || r.Events != uint64(len(log.events)) {
+			b.Fatalf("%v: %+v", err, r)
+		}
+	}
+	perEvent(b, log)
+}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 	"golang.org/x/mod/sumdb/tlog"
@@ -25,7 +27,6 @@ type segmentReader struct {
 	commit  uint64            // of the last event
 	found   segment           // of what was read
 	leaves  leafHasher
-	hashes  []tlog.Hash // of the events read last
 }
 
 // readSegment returns a reader of the segment that a manifest describes, once
@@ -68,21 +69,32 @@ func (r *segmentReader) open(data []byte) error {
 func (r *segmentReader) read(n int) (events []leat.Recorded, err error) {
 	n = int(min(uint64(n), r.desc.Last+1-r.next))
 	events = make([]leat.Recorded, n)
-	r.hashes = r.hashes[:0]
-	err = r.guard(func() error {
-		for i := range events {
-			if err := r.event(&events[i]); err != nil {
-				return fmt.Errorf("at sequence %d: %w", r.next, err)
-			}
-			r.found.add(&events[i])
-			r.next, r.commit = r.next+1, events[i].Commit
+	for i := range events {
+		e := &events[i]
+		if _, err := r.borrow(e); err != nil {
+			return nil, err
 		}
+		e.ID, e.Data = strings.Clone(e.ID), slices.Clone(e.Data)
+	}
+	return events, nil
+}
+
+// borrow reads the next event and returns its leaf hash. The ID and data of the
+// event are good until the next call, and it puts the attributes where those of
+// the event were.
+func (r *segmentReader) borrow(e *leat.Recorded) (leaf tlog.Hash, err error) {
+	err = r.guard(func() error {
+		if leaf, err = r.event(e); err != nil {
+			return fmt.Errorf("at sequence %d: %w", r.next, err)
+		}
+		r.found.add(e)
+		r.next, r.commit = r.next+1, e.Commit
 		if r.next > r.desc.Last && r.found != r.desc {
 			return fmt.Errorf("it holds %+v, its manifest says %+v", r.found, r.desc)
 		}
 		return nil
 	})
-	return events, err
+	return leaf, err
 }
 
 // leafHashes returns the leaf hashes of all events without reading more than
@@ -117,52 +129,49 @@ func (r *segmentReader) guard(f func() error) (err error) {
 	return nil
 }
 
-// event reads one row. What it reads is copied, because the columns reuse their
-// memory.
-func (r *segmentReader) event(e *leat.Recorded) error {
+// event reads one row and returns its leaf hash.
+func (r *segmentReader) event(e *leat.Recorded) (leaf tlog.Hash, err error) {
 	var row [numColumns]parquet.Value
 	for i, c := range r.columns {
 		if i == colMetaKey || i == colMetaValue {
 			continue
 		}
-		var err error
 		if row[i], err = c.next(); err != nil {
-			return fmt.Errorf("column %s: %w", segmentSchema.Columns()[i], err)
+			return leaf, fmt.Errorf("column %s: %w", segmentSchema.Columns()[i], err)
 		}
 	}
+	id := row[colEventID].ByteArray()
 	*e = leat.Recorded{
 		Event: leat.Event{
-			ID: string(row[colEventID].ByteArray()), Stream: r.name(row[colStream]), Type: r.name(row[colType]),
+			ID: unsafe.String(unsafe.SliceData(id), len(id)), Stream: r.name(row[colStream]), Type: r.name(row[colType]),
 			Source: r.name(row[colSource]), Time: time.Unix(0, row[colTimeNanos].Int64()).UTC(),
-			ContentType: r.name(row[colContentType]), Data: slices.Clone(row[colData].ByteArray()),
+			ContentType: r.name(row[colContentType]), Data: row[colData].ByteArray(), Meta: e.Meta[:0],
 		},
 		Shard: leat.ShardID(r.name(row[colShard])), Seq: uint64(row[colSeq].Int64()), Commit: uint64(row[colCommit].Int64()),
 		Version: uint64(row[colVersion].Int64()), At: time.Unix(0, row[colAtNanos].Int64()).UTC(),
 	}
-	hash, category := [32]byte(row[colLeafHash].ByteArray()), r.name(row[colCategory])
-	var err error
-	if e.Meta, err = r.meta(); err != nil {
-		return err
+	leaf = tlog.Hash(row[colLeafHash].ByteArray())
+	category := row[colCategory].ByteArray()
+	if e.Meta, err = r.meta(e.Meta); err != nil {
+		return leaf, err
 	}
 	switch {
-	case category != leat.Category(e.Stream), row[colTime].Int64() != e.Time.UnixMicro(), row[colAt].Int64() != e.At.UnixMicro():
-		return errors.New("category, time or at is not what it is derived from")
+	case string(category) != leat.Category(e.Stream), row[colTime].Int64() != e.Time.UnixMicro(), row[colAt].Int64() != e.At.UnixMicro():
+		return leaf, errors.New("category, time or at is not what it is derived from")
 	case e.Seq != r.next || e.Shard != r.shard:
-		return fmt.Errorf("it holds %s, sequence %d instead", e.Shard, e.Seq)
+		return leaf, fmt.Errorf("it holds %s, sequence %d instead", e.Shard, e.Seq)
 	case e.Commit != e.Seq && (e.Commit != r.commit || r.next == r.desc.First):
-		return fmt.Errorf("its append begins at %d", e.Commit)
+		return leaf, fmt.Errorf("its append begins at %d", e.Commit)
 	case r.found.Events > 0 && !e.At.After(r.found.MaxAt):
-		return fmt.Errorf("its at is %d, not after that of the event before", e.At.UnixNano())
-	case r.leaves.hash(e) != hash:
-		return errors.New("the event does not have the leaf hash beside it")
+		return leaf, fmt.Errorf("its at is %d, not after that of the event before", e.At.UnixNano())
+	case r.leaves.hash(e) != leaf:
+		return leaf, errors.New("the event does not have the leaf hash beside it")
 	}
-	r.hashes = append(r.hashes, hash)
-	return nil
+	return leaf, nil
 }
 
-// meta reads the map of one row.
-func (r *segmentReader) meta() (leat.Meta, error) {
-	var m leat.Meta
+// meta reads the map of one row and adds it to m.
+func (r *segmentReader) meta(m leat.Meta) (leat.Meta, error) {
 	for {
 		key, err := r.columns[colMetaKey].next()
 		if err != nil {

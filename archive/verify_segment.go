@@ -38,28 +38,23 @@ func (v *verification) segment(ctx context.Context, j segmentJob, log leat.Shard
 		grown = &e
 	}
 	c := comparison{log: v.options.Log, shard: shard, oldest: log.Oldest, head: log.Head}
-	for {
-		events, err := r.read(readEvents)
-		if err == nil {
+	for e := (leat.Recorded{}); r.next <= desc.Last; {
+		leaf, err := r.borrow(&e)
+		if err == nil && r.next%readEvents == 0 {
 			err = ctx.Err()
 		}
 		if err != nil {
 			j.chain.skip(span{r.next, desc.Last})
 			return v.fault(object, err, meaning)
 		}
-		if len(events) == 0 {
-			break
+		if grown != nil {
+			grown.add(leaf)
 		}
-		for i := range events {
-			if grown != nil {
-				grown.add(r.hashes[i])
-			}
-			if err := w.add(&events[i], j.chain.index); err != nil {
-				return err
-			}
-			if err := c.event(ctx, &events[i], r.hashes[i]); err != nil {
-				return err
-			}
+		if err := w.add(&e, j.chain.index); err != nil {
+			return err
+		}
+		if err := c.event(ctx, &e, leaf); err != nil {
+			return err
 		}
 	}
 	if grown != nil && encodeHash(grown.root()) != j.link.Tree.Root {
