@@ -22,7 +22,15 @@
 // archiver leaves at most a segment that no manifest names.
 //
 // The manifests of a shard form a chain: each holds the SHA-256 of the one
-// before it and of the segment it describes.
+// before it and of the segment it describes, the edge of the Merkle tree over
+// all events so far, and a signed [Checkpoint] about all of that.
+//
+// # What it proves
+//
+// [Verify] checks all of an archive and names each object at fault. A [Proof]
+// shows to somebody who has nothing but the public key that an event was
+// recorded, a [ConsistencyProof] that nothing was removed since a checkpoint
+// that they kept.
 //
 // docs/format-archive.md describes every object byte for byte, how to query the
 // segments with DuckDB, Athena or Spark, and what a third party can check.
