@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"errors"
 	"io"
 	"testing"
 )
@@ -27,7 +28,7 @@ func TestBodyIsNotReadAfterItsEnd(t *testing.T) {
 	<-begun
 	b.end()
 	data[0] = 1 // the race detector tells
-	if err := <-ended; err != errEnded {
+	if err := <-ended; !errors.Is(err, errEnded) {
 		t.Errorf("Read after the end: %v, want %v", err, errEnded)
 	}
 }

@@ -81,13 +81,13 @@ func (s *Store) connect(ctx context.Context) (*s3.Client, error) {
 	if s.profile != "" {
 		options = append(options, config.WithSharedConfigProfile(s.profile))
 	}
-	var c aws.Config
+	c, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, fmt.Errorf("load the configuration of AWS tools: %w", err)
+	}
 	// Looking for credentials may ask other machines, which may not answer.
-	err := s.limits.watched(ctx, 0, func(ctx context.Context, _ *watch) (err error) {
-		if c, err = config.LoadDefaultConfig(ctx, options...); err != nil {
-			return err
-		}
-		_, err = c.Credentials.Retrieve(ctx)
+	err = s.limits.watched(ctx, 0, func(ctx context.Context, _ *watch) error {
+		_, err := c.Credentials.Retrieve(ctx)
 		return err
 	})
 	if ctx.Err() != nil {

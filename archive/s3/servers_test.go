@@ -29,8 +29,10 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	// The client keeps connections for later. They end with their server, or by and by.
+	// The client keeps connections for later. They end with their server, or by
+	// and by; so does looking for a role, which outlives who waits for it.
 	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds.(*Provider).Retrieve"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
 }
 

@@ -1,0 +1,250 @@
+package s3_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/archive"
+	"github.com/leathq/leat/archive/s3"
+	"github.com/leathq/leat/leattest"
+)
+
+// What TestFaults does, and how long:
+//
+//	go test ./archive/s3 -run TestFaults -timeout 0 -args -schedules 10000
+//	go test ./archive/s3 -run TestFaults -args -seed 17 -schedules 1
+var (
+	schedules = flag.Int("schedules", 300, "how many schedules of faults TestFaults tries")
+	seedFlag  = flag.Uint64("seed", 0, "seed of the first schedule; 0 draws one")
+)
+
+// A log is archived by two archivers at once to a store that fails, stalls and
+// loses answers. When it is well again, all is archived once and in order.
+func TestFaults(t *testing.T) {
+	first := *seedFlag
+	if first == 0 {
+		first = rand.Uint64()
+	}
+	t.Logf("%d schedules from seed %d", *schedules, first)
+	key, err := archive.LoadKey(filepath.Join(t.TempDir(), "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var total outcome
+	var mu sync.Mutex
+	t.Run("schedules", func(t *testing.T) {
+		turn := make(chan struct{}, 8) // most of the time is spent waiting
+		for i := range *schedules {
+			seed := first + uint64(i)
+			turn <- struct{}{}
+			go func() {
+				defer func() { <-turn }()
+				t.Run(fmt.Sprint(seed), func(t *testing.T) {
+					o := tryFaults(t, key, fake(t), seed)
+					mu.Lock()
+					defer mu.Unlock()
+					total.add(o)
+				})
+			}()
+		}
+		for range cap(turn) {
+			turn <- struct{}{}
+		}
+	})
+	t.Logf("%+v", total)
+	if total.Flushes == 0 || total.Failed == 0 && *schedules > 10 {
+		t.Errorf("%+v: no archiver ever failed", total)
+	}
+}
+
+// The same over versitygw, with its own ways to be slow.
+func TestFaultsOverVersitygw(t *testing.T) {
+	target, err := url.Parse(strings.SplitAfter(versitygw(t), "endpoint=")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := archive.LoadKey(filepath.Join(t.TempDir(), "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := rand.Uint64()
+	for i := range uint64(10) {
+		tryFaults(t, key, httputil.NewSingleHostReverseProxy(target), seed+i)
+	}
+}
+
+// An outcome counts what happened.
+type outcome struct {
+	Flushes, Failed  int // of archivers
+	Requests, Broken uint64
+	Events           uint64
+}
+
+func (o *outcome) add(p outcome) {
+	o.Flushes, o.Failed, o.Events = o.Flushes+p.Flushes, o.Failed+p.Failed, o.Events+p.Events
+	o.Requests, o.Broken = o.Requests+p.Requests, o.Broken+p.Broken
+}
+
+// hasty are limits under which calls give up soon, so that errors reach the
+// archivers.
+var hasty = s3.Limits{Attempt: 60 * time.Millisecond, Attempts: 3, Pause: time.Millisecond, MaxPause: 4 * time.Millisecond}
+
+func tryFaults(t *testing.T, key *archive.Key, server http.Handler, seed uint64) (o outcome) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 0))
+	fail := func(format string, args ...any) {
+		t.Helper()
+		t.Errorf("seed %d: %s", seed, fmt.Sprintf(format, args...))
+	}
+	log, err := leattest.New(leat.Config{ID: fmt.Sprint("log-", seed), Shards: leat.EvenShards(1 + rng.IntN(2))}, nil)
+	if err != nil {
+		fail("%v", err)
+		return o
+	}
+	defer log.Close()
+	c := chance{rng: rand.New(rand.NewPCG(seed, 1))}
+	where := serveFaults(t, server, c.plan)
+	var stores []*s3.Store
+	var archivers []*archive.Archiver
+	for i := range 2 {
+		store, err := s3.Open(t.Context(), where, hasty)
+		for n := 0; err != nil; n++ { // for a machine that is busy, it is too hasty
+			if n == 20 {
+				fail("open: %v", err)
+				return o
+			}
+			store, err = s3.Open(t.Context(), where, hasty)
+		}
+		a, err := archive.NewArchiver(log, store, archive.Config{Key: key, SegmentBytes: int64(1+i) << 10})
+		if err != nil {
+			fail("%v", err)
+			return o
+		}
+		stores, archivers = append(stores, store), append(archivers, a)
+	}
+	c.set(1 + rng.IntN(7))
+	var mu sync.Mutex // guards o
+	for range 2 {
+		appendSome(t, log, rng, 20)
+		var wg sync.WaitGroup
+		for _, a := range archivers {
+			wg.Go(func() {
+				for range 3 {
+					err := flush(t, log, a)
+					mu.Lock()
+					o.Flushes++
+					if err != nil {
+						o.Failed++
+					}
+					mu.Unlock()
+					if errors.Is(err, leat.ErrCorrupt) || errors.Is(err, leat.ErrDiverged) || errors.Is(err, leat.ErrDenied) {
+						fail("flush: %v", err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+	c.set(0)
+	if err := flush(t, log, archivers[rng.IntN(2)]); err != nil {
+		if err = flush(t, log, archivers[0]); err != nil { // the machine may be slow, or requests late
+			fail("flush when the store is well again: %v", err)
+		}
+	}
+	patient := open(t, where, impatient)
+	o.Events = audit(t, log, patient, seed)
+	for _, s := range stores {
+		o.Requests, o.Broken = o.Requests+s.Stats().Requests, o.Broken+s.Stats().Failed
+	}
+	return o
+}
+
+func flush(t testing.TB, log leat.Log, a *archive.Archiver) error {
+	to, err := leat.Start(t.Context(), log, leat.Now)
+	if err != nil {
+		return err
+	}
+	return a.Flush(t.Context(), to)
+}
+
+func appendSome(t testing.TB, log leat.Log, rng *rand.Rand, n int) {
+	t.Helper()
+	for range n {
+		stream := fmt.Sprintf("order-{c%d}-%d", rng.IntN(10), rng.IntN(2))
+		events := make([]leat.Event, 1+rng.IntN(3))
+		for i := range events {
+			events[i] = leat.Event{Stream: stream, Type: "OrderPlaced", Source: "orders", Data: make([]byte, rng.IntN(200))}
+		}
+		if _, err := log.Append(t.Context(), events); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// audit compares an archive with the log, event by event, and verifies all of it.
+func audit(t testing.TB, log leat.Log, store archive.Store, seed uint64) (events uint64) {
+	t.Helper()
+	info, err := log.Info(t.Context())
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	report, err := archive.Verify(t.Context(), store, info.ID, archive.VerifyOptions{Log: log})
+	if err != nil || len(report.Problems) > 0 || report.Compared != report.Events {
+		t.Errorf("seed %d: verify: %+v, %v", seed, report, err)
+	}
+	a, err := archive.Open(t.Context(), store, info.ID)
+	if err != nil {
+		t.Errorf("seed %d: %v", seed, err)
+		return 0
+	}
+	shards, err := log.Shards(t.Context())
+	if err != nil {
+		t.Error(err)
+	}
+	for _, s := range shards {
+		batch, err := log.ReadShard(t.Context(), s.ID, 0, leat.ReadOptions{Filter: leat.Filter{System: true}})
+		if err != nil || batch.Next != batch.Head {
+			t.Errorf("seed %d: read the log: up to %d of %d, %v", seed, batch.Next, batch.Head, err)
+		}
+		var archived []leat.Recorded
+		for e, err := range a.Events(t.Context(), s.ID, 0) {
+			if err != nil {
+				t.Errorf("seed %d: %v", seed, err)
+				break
+			}
+			archived = append(archived, normal(e))
+		}
+		for i := range batch.Events {
+			batch.Events[i] = normal(batch.Events[i])
+		}
+		if !reflect.DeepEqual(archived, batch.Events) {
+			t.Errorf("seed %d: %s: %d events archived, or other ones, %d in the log", seed, s.ID, len(archived), len(batch.Events))
+		}
+		events += uint64(len(archived))
+	}
+	return events
+}
+
+// normal makes nil and empty the same.
+func normal(e leat.Recorded) leat.Recorded {
+	if len(e.Data) == 0 {
+		e.Data = nil
+	}
+	if len(e.Meta) == 0 {
+		e.Meta = nil
+	}
+	return e
+}
