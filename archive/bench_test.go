@@ -51,7 +51,7 @@ func BenchmarkRead(b *testing.B) {
 	perEvent(b, log)
 }
 
-func newDefaultArchiver(b *testing.B, log leat.Log, store archive.Store) *archive.Archiver {
+func newDefaultArchiver(b testing.TB, log leat.Log, store archive.Store) *archive.Archiver {
 	b.Helper()
 	a, err := archive.NewArchiver(log, store, archive.Config{Key: testKey(b)})
 	if err != nil {

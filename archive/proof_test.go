@@ -346,6 +346,29 @@ func TestForgedEvent(t *testing.T) {
 	}
 }
 
+// Whatever text is given as a proof, it is read to the byte or refused.
+func FuzzParseProof(f *testing.F) {
+	f.Add("c2sp.org/tlog-proof@v1\nextra bGVhdCBldmVudCAxCg==\nindex 0\ng807ZMy2XODutM8LCG9YpQL6R9cioBUlEYYn+unSQHA=\n\nleat/shop/shardId-000000000000\n2\n")
+	f.Add("c2sp.org/tlog-proof@v1\nindex 18446744073709551615\n\n")
+	f.Add("old 2\ng807ZMy2XODutM8LCG9YpQL6R9cioBUlEYYn+unSQHA=\n\nleat/shop/shardId-000000000000\n2\n\n— leat AAAA\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if p, err := archive.ParseProof(text); err == nil {
+			if p.String() != text {
+				t.Errorf("%q was read as %q", text, p)
+			}
+			if e, err := p.Event(); err == nil {
+				_, err := archive.VerifyProof(p, &e, testKey(t).Public())
+				if err == nil && !strings.Contains(text, "— leat ") {
+					t.Errorf("accepted without a signature: %q", text)
+				}
+			}
+		}
+		if p, err := archive.ParseConsistencyProof(text); err == nil && p.String() != text {
+			t.Errorf("%q was read as %q", text, p)
+		}
+	})
+}
+
 func TestForgedConsistency(t *testing.T) {
 	rng := seeded(t)
 	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()

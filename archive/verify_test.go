@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -232,6 +233,55 @@ func TestVerifyForgeries(t *testing.T) {
 	}
 }
 
+// What the shards tell about each other.
+func TestVerifyLineage(t *testing.T) {
+	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()
+	a := newArchiver(t, log, store)
+	appendSome(t, log, seeded(t), 20)
+	splitFirst(t, log) // 0 into 1 and 2
+	appendSome(t, log, seeded(t), 60)
+	flush(t, a, log)
+	intact := maps.Clone(store.objects)
+	name := func(shard, n int) string {
+		return fmt.Sprintf("shop/manifests/%s/%020d.json", leat.ShardNumber(shard), n)
+	}
+	closing := len(manifests(t, store, "shop", first))
+	remove := func(shard int) {
+		for _, kind := range []string{"manifests", "segments"} {
+			for _, object := range objects(t, store, fmt.Sprintf("shop/%s/%s/", kind, leat.ShardNumber(shard))) {
+				store.set(object, nil)
+			}
+		}
+	}
+	resign := func(object, old, changed string) {
+		text := string(store.objects[object])
+		if !strings.Contains(text, old) {
+			t.Fatalf("%s is not in %s", old, text)
+		}
+		store.set(object, archive.Resign([]byte(strings.Replace(text, old, changed, 1)), testKey(t)))
+	}
+	for what, c := range map[string]struct {
+		change func()
+		named  string
+	}{
+		"a parent is not closed":         {func() { store.set(name(0, closing), nil) }, name(0, closing)},
+		"a parent is gone":               {func() { remove(0) }, name(0, 1)},
+		"a child is gone":                {func() { remove(2) }, "shop/manifests/"},
+		"a child without its manifests":  {func() { store.set(name(2, 1), nil); store.set(name(2, 2), nil) }, name(2, 1)},
+		"two shards own a key":           {func() { resign(name(2, 1), `"from": "8`, `"from": "7`) }, name(2, 1)},
+		"nobody owns a key":              {func() { resign(name(2, 1), `"from": "8`, `"from": "9`) }, "shop/manifests/"},
+		"nobody owns the last keys":      {func() { resign(name(2, 1), `"to": "f`, `"to": "e`) }, "shop/manifests/"},
+		"a parent that was never there":  {func() { resign(name(2, 1), `"shardId-000000000000"`, `"shardId-000000000007"`) }, name(7, 1)},
+		"a shard that is moved later on": {func() { resign(name(2, 1), `"from": "8`, `"from": "9`) }, name(2, 2)},
+	} {
+		store.objects = maps.Clone(intact)
+		c.change()
+		if r := verify(t, store, archive.VerifyOptions{}); !names(r.Problems, c.named) {
+			t.Errorf("%s: problems %v, want one that names %s", what, r.Problems, c.named)
+		}
+	}
+}
+
 // Who has the key can sign a tree that the events do not make.
 func TestVerifyTree(t *testing.T) {
 	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()
@@ -406,6 +456,48 @@ func TestVerifyStreams(t *testing.T) {
 		r := verify(t, store, archive.VerifyOptions{})
 		if c.want == "" && len(r.Problems) > 0 || c.want != "" && (len(r.Problems) == 0 || !strings.Contains(fmt.Sprint(r.Problems), c.want)) {
 			t.Errorf("%s: problems %v, want %q", what, r.Problems, c.want)
+		}
+	}
+}
+
+// A stream that is longer than what is looked at together, among more events than
+// stay in memory.
+func TestVerifyLongStream(t *testing.T) {
+	const many, boundary = 300_000, 1 << 18
+	at := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)
+	for what, c := range map[string]struct {
+		change func(events []leat.Recorded)
+		want   string
+	}{
+		"as it should be": {func([]leat.Recorded) {}, ""},
+		"a hole at the boundary": {func(events []leat.Recorded) {
+			for i := boundary - 1; i < many; i++ {
+				events[i].Version++
+			}
+		}, "versions? .*missing"},
+		"an ID twice, far apart": {func(events []leat.Recorded) { events[many-1].ID = events[0].ID }, "at sequence 1 "},
+		"out of turn at the boundary": {func(events []leat.Recorded) {
+			events[boundary-1].Version, events[boundary].Version = events[boundary].Version, events[boundary-1].Version
+		}, "comes later"},
+	} {
+		events := make([]leat.Recorded, many)
+		for i := range events {
+			seq := uint64(i + 1)
+			events[i] = leat.Recorded{
+				Event: leat.Event{ID: fmt.Sprint(i), Stream: "order-1", Type: "t", Source: "s", Time: at, ContentType: "text/plain"},
+				Shard: first, Seq: seq, Commit: seq, Version: seq, At: at.Add(time.Duration(i)),
+			}
+		}
+		c.change(events)
+		store := newMemoryStore()
+		a := newDefaultArchiver(t, fakeLog{newLog(t, leat.Config{ID: "shop"}, nil), events}, store)
+		if err := a.Flush(t.Context(), leat.Checkpoint{Log: "shop", Epoch: 1, Seqs: map[leat.ShardID]uint64{first: many}}); err != nil {
+			t.Fatal(err)
+		}
+		r := verify(t, store, archive.VerifyOptions{})
+		matched, err := regexp.MatchString(c.want, fmt.Sprint(r.Problems))
+		if err != nil || c.want == "" && len(r.Problems) > 0 || c.want != "" && (len(r.Problems) == 0 || len(r.Problems) > 2 || !matched) {
+			t.Errorf("%s: %v: problems %v, want one with %q", what, err, r.Problems, c.want)
 		}
 	}
 }
