@@ -73,6 +73,9 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
+// String returns the URL of the store.
+func (d *dirStore) String() string { return "file://" + d.root }
+
 // sweep removes what writers that were killed before a moment left behind.
 func (d *dirStore) sweep(before time.Time) error {
 	temp := filepath.Join(d.root, tempFolder)

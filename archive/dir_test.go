@@ -17,7 +17,7 @@ import (
 	"github.com/leathq/leat/archive/archivetest"
 )
 
-func openStore(t *testing.T, folder string) archive.Store {
+func openStore(t testing.TB, folder string) archive.Store {
 	t.Helper()
 	store, err := archive.OpenStore("file://" + folder)
 	if err != nil {

@@ -39,8 +39,13 @@ type Store struct {
 
 var _ archive.Store = (*Store)(nil)
 
-// String returns the URL of the store, without options.
-func (s *Store) String() string { return s.url(s.prefix) }
+// String returns the URL of the store, with the endpoint if it has one.
+func (s *Store) String() string {
+	if s.endpoint == "" {
+		return s.url(s.prefix)
+	}
+	return s.url(s.prefix) + "?endpoint=" + s.endpoint
+}
 
 // Stats count what a Store has done since it was opened.
 type Stats struct {
