@@ -26,7 +26,7 @@ import (
 //	go test ./archive/s3 -run TestFaults -timeout 0 -args -schedules 10000
 //	go test ./archive/s3 -run TestFaults -args -seed 17 -schedules 1
 var (
-	schedules = flag.Int("schedules", 300, "how many schedules of faults TestFaults tries")
+	schedules = flag.Int("schedules", 200, "how many schedules of faults TestFaults tries")
 	seedFlag  = flag.Uint64("seed", 0, "seed of the first schedule; 0 draws one")
 )
 

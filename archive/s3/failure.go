@@ -75,7 +75,7 @@ func (f *failure) again() bool {
 	switch {
 	case errors.As(f.err, &final):
 		return false
-	case f.status == 0, f.status < 300: // no answer, or a broken one
+	case f.status < 300, f.code == "": // no answer, or a broken one
 		return true
 	case slices.Contains(passing, f.code):
 		return true
@@ -102,15 +102,19 @@ func (f *failure) full() bool {
 // credentials are the codes of what is wrong with the credentials themselves.
 var credentials = []string{
 	"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "AccountProblem",
-	"ExpiredTokenException", "InvalidClientTokenId",
+	"ExpiredTokenException", "InvalidClientTokenId", "XAdminUserNotFound",
 }
+
+// absent are the codes of an object that is not there. A 404 may mean much else,
+// such as an endpoint that is no store.
+var absent = []string{"NoSuchKey", "NotFound"}
 
 // meaning returns the error that a failure is for callers, and what to do.
 // Permission is what the operation needs.
 func (f *failure) meaning(l location, permission string) error {
 	switch {
 	case f.code == "NoSuchBucket":
-		return fmt.Errorf("%w: there is no bucket %q at this endpoint; make it with: aws s3 mb s3://%s: %w", leat.ErrNotFound, l.bucket, l.bucket, f)
+		return fmt.Errorf("%w: there is no bucket %q; make it with: aws %ss3 mb s3://%s: %w", leat.ErrNotFound, l.bucket, l.endpointOption(), l.bucket, f)
 	case f.code == "PermanentRedirect" || f.code == "AuthorizationHeaderMalformed" || f.code == "IllegalLocationConstraintException":
 		return fmt.Errorf("the bucket is in another region; add ?region=REGION to the URL or set AWS_REGION: %w", f)
 	case f.code == "InvalidObjectState":
@@ -123,7 +127,7 @@ func (f *failure) meaning(l location, permission string) error {
 		return fmt.Errorf("%w: the store does not accept the credentials; give others (AWS_ACCESS_KEY_ID, AWS_PROFILE, ?profile=): %w", leat.ErrDenied, f)
 	case f.status == http.StatusForbidden || f.status == http.StatusUnauthorized:
 		return fmt.Errorf("%w: allow these credentials %s: %w", leat.ErrDenied, permission, f)
-	case f.status == http.StatusNotFound:
+	case f.status == http.StatusNotFound && slices.Contains(absent, f.code):
 		return fmt.Errorf("%w: %w", fs.ErrNotExist, f)
 	case f.status == http.StatusRequestedRangeNotSatisfiable:
 		return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, f)

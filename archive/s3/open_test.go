@@ -144,7 +144,9 @@ func TestErrors(t *testing.T) {
 		{403, "InvalidAccessKeyId", leat.ErrDenied, "AWS_PROFILE"},
 		{403, "SignatureDoesNotMatch", leat.ErrDenied, "does not accept the credentials"},
 		{400, "ExpiredToken", leat.ErrDenied, "does not accept the credentials"},
-		{404, "NoSuchBucket", leat.ErrNotFound, "aws s3 mb s3://bucket"},
+		{404, "NoSuchBucket", leat.ErrNotFound, " s3 mb s3://bucket"},
+		{404, "XAdminUserNotFound", leat.ErrDenied, "AWS_PROFILE"},
+		{404, "SomethingElse", nil, "HTTP 404 SomethingElse"},
 		{301, "PermanentRedirect", nil, "AWS_REGION"},
 		{507, "InsufficientStorage", leat.ErrFull, "raise its quota"},
 		{403, "QuotaExceeded", leat.ErrFull, "raise its quota"},
@@ -172,10 +174,12 @@ func TestErrors(t *testing.T) {
 				inner.ServeHTTP(w, r)
 			})), few)
 			fail.Store(true)
-			_, getErr := store.Get(t.Context(), "log/a")
-			for method, err := range map[string]error{
-				"Create": store.Create(t.Context(), "log/a", []byte("x")), "Get": getErr, "Remove": store.Remove(t.Context(), "log/a"),
-			} {
+			errs := map[string]error{"Create": store.Create(t.Context(), "log/a", []byte("x")), "Remove": store.Remove(t.Context(), "log/a")}
+			_, errs["Get"] = store.Get(t.Context(), "log/a")
+			if c.status == 404 { // else the answer to HEAD does not tell
+				_, errs["Size"] = store.Size(t.Context(), "log/a")
+			}
+			for method, err := range errs {
 				if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) ||
 					!strings.Contains(err.Error(), "s3://bucket/some/prefix/log/a") {
 					t.Errorf("%s: %v, want %v, with %q and the object", method, err, c.want, c.text)

@@ -291,6 +291,9 @@ func (s *Store) Size(ctx context.Context, name string) (int64, error) {
 	var size int64
 	err = s.try(ctx, "s3:GetObject on it and s3:ListBucket", 0, func(ctx context.Context, _ *watch) error {
 		out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key)})
+		if err != nil && asFailure(err).status == http.StatusNotFound {
+			return s.confirm(ctx, key)
+		}
 		if err == nil {
 			size = aws.ToInt64(out.ContentLength)
 		}
@@ -300,6 +303,19 @@ func (s *Store) Size(ctx context.Context, name string) (int64, error) {
 		return 0, fmt.Errorf("size of object %s: %w", url, err)
 	}
 	return size, nil
+}
+
+// confirm returns why there is no object of a key. The answer to HEAD has no
+// body that could say whether it is the object that is missing, or the bucket.
+func (s *Store) confirm(ctx context.Context, key string) error {
+	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(key), Range: aws.String("bytes=0-0")})
+	if err == nil {
+		out.Body.Close()
+	}
+	if err == nil || asFailure(err).status == http.StatusRequestedRangeNotSatisfiable { // which has no byte 0
+		return errors.New("the store says that the object does not exist, and then that it does")
+	}
+	return err
 }
 
 // Remove implements [archive.Store].

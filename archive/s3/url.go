@@ -70,3 +70,11 @@ func parseURL(text string) (location, error) {
 
 // url returns the URL of a key, for messages.
 func (l location) url(key string) string { return "s3://" + l.bucket + "/" + key }
+
+// endpointOption returns what the command aws has to be told besides a bucket.
+func (l location) endpointOption() string {
+	if l.endpoint == "" {
+		return ""
+	}
+	return "--endpoint-url " + l.endpoint + " "
+}
