@@ -23,6 +23,7 @@ type Archive struct {
 	desc  description
 	keys  []note.Verifier // whose signatures count
 	links linkCache
+	parts partCache
 }
 
 // Open opens the archive of a log. What is read from it has to be signed with one

@@ -108,6 +108,21 @@ type segment struct {
 	MaxAt      time.Time `json:"max_at"`
 	MinTime    time.Time `json:"min_time"`
 	MaxTime    time.Time `json:"max_time"`
+
+	// Filter is where the Bloom filter of its streams lies.
+	Filter extent `json:"filter"`
+}
+
+// An extent is a part of an object.
+type extent struct {
+	Offset int64  `json:"offset"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+// extentOf describes a part of a file.
+func extentOf(file []byte, offset, size int64) extent {
+	return extent{offset, size, hexSum(file[offset : offset+size])}
 }
 
 // A total sums up a chain. Sequences begin at 1 and have no holes, so Events is

@@ -69,7 +69,9 @@ func segmentOptions(codec *zstd.Codec) []parquet.WriterOption {
 		parquet.DataPageStatistics(false),
 		parquet.PageBufferSize(pageBytes),
 		parquet.WriteBufferSize(0), // it is written to memory
-		parquet.DictionaryMaxBytes(1 << 20),
+		// A dictionary has no greatest size: of a column that leaves its dictionary,
+		// the library puts only the values before that into the Bloom filter.
+		parquet.BloomFilters(parquet.SplitBlockFilter(filterBits, "stream")),
 		parquet.SkipPageBounds("data"),
 		parquet.SkipPageBounds("meta", "key_value", "key"),
 		parquet.SkipPageBounds("meta", "key_value", "value"),
@@ -79,5 +81,6 @@ func segmentOptions(codec *zstd.Codec) []parquet.WriterOption {
 
 const (
 	pageBytes        = 256 << 10
+	filterBits       = 10 // of a Bloom filter for each value: one in a hundred is taken for another
 	compressionLevel = zstd.SpeedFastest
 )

@@ -128,6 +128,8 @@ func (w *segmentWriter) finish(file *bytes.Buffer) (segment, error) {
 		return segment{}, fmt.Errorf("write a segment: %w", err)
 	}
 	w.desc.Size, w.desc.SHA256 = int64(file.Len()), hexSum(file.Bytes())
+	stream := &w.parquet.File().Metadata().RowGroups[0].Columns[colStream].MetaData
+	w.desc.Filter = extentOf(file.Bytes(), stream.BloomFilterOffset, int64(stream.BloomFilterLength))
 	return w.desc, nil
 }
 

@@ -1,0 +1,338 @@
+package archive
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"math"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/leathq/leat"
+)
+
+// How many parts of objects a Stream reads at a time: to learn whether they hold
+// events of the stream, and those that may. Each of the latter is held in memory.
+const (
+	lookAhead = 16
+	readAhead = 4
+)
+
+// Stream yields the archived events of a stream in the order of their versions,
+// or in reverse, as the log's ReadStream does, up to the last at the time of the
+// call. A stream without archived events yields nothing. Each event is checked
+// against its leaf hash, and versions follow each other without a hole; what does
+// not fit is a [leat.ErrCorrupt] that names the object. An error is always the
+// last pair. Yielded memory belongs to the caller.
+func (a *Archive) Stream(ctx context.Context, stream string, r leat.Range) iter.Seq2[leat.Recorded, error] {
+	return func(yield func(leat.Recorded, error) bool) {
+		if r.Through > 0 && r.Through <= r.After {
+			return
+		}
+		shards, err := a.lineage(ctx, stream)
+		if err != nil {
+			yield(leat.Recorded{}, err)
+			return
+		}
+		if r.Reversed() {
+			slices.Reverse(shards)
+		}
+		l := &streamLoad{archive: a, stream: stream, wanted: r, yield: yield}
+		for _, shard := range shards {
+			if !l.shard(ctx, shard) {
+				return
+			}
+		}
+		l.end()
+	}
+}
+
+// lineage returns the archived shards that own a stream, parents before
+// children.
+func (a *Archive) lineage(ctx context.Context, stream string) ([]leat.ShardID, error) {
+	shards, err := a.shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	hash := leat.RouteHash(stream)
+	var owners []leat.ShardID
+	for _, id := range shards {
+		first, err := a.link(ctx, id, 1)
+		if err != nil {
+			if last, e := a.lastNumber(ctx, id); e == nil && last == 0 {
+				continue // an archiver was killed before it began the chain
+			}
+			return nil, err
+		}
+		if first.Lineage == nil {
+			return nil, corrupt(a.object(manifestName(id, 1)), "is of kind %q and begins a chain", first.Kind)
+		}
+		if a.desc.Single || (leat.Shard{From: first.Lineage.From, To: first.Lineage.To}).Owns(hash) {
+			owners = append(owners, id)
+		}
+	}
+	return owners, nil
+}
+
+// A streamLoad yields the events of one stream.
+type streamLoad struct {
+	archive *Archive
+	stream  string
+	wanted  leat.Range
+	yield   func(leat.Recorded, error) bool
+
+	last   uint64 // version yielded, 0 before the first
+	object string // it came from
+}
+
+// A piece is a part of an object that may hold events of the stream, in an order
+// of its own.
+type piece struct {
+	object string
+	read   func(context.Context) ([]leat.Recorded, error) // ascending by version
+}
+
+// A pieceEvents is what a piece holds of the stream.
+type pieceEvents struct {
+	object string
+	events []leat.Recorded
+}
+
+// shard yields what a shard holds, and reports whether to go on.
+func (l *streamLoad) shard(ctx context.Context, shard leat.ShardID) bool {
+	found := ahead(ctx, readAhead, l.pieces(ctx, shard), func(ctx context.Context, p piece) (pieceEvents, error) {
+		events, err := p.read(ctx)
+		return pieceEvents{p.object, events}, err
+	})
+	for p, err := range found {
+		if err != nil {
+			l.yield(leat.Recorded{}, err)
+			return false
+		}
+		if l.wanted.Reversed() {
+			slices.Reverse(p.events)
+		}
+		for _, e := range p.events {
+			if !l.event(p.object, e) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// event yields an event if it is wanted, once it is known to follow the one
+// before, and reports whether to go on.
+func (l *streamLoad) event(object string, e leat.Recorded) bool {
+	if !l.wants(e.Version) {
+		return true
+	}
+	if next := l.next(); next > 0 && e.Version != next {
+		err := corrupt(object, "holds version %d of stream %q where %d should be%s", e.Version, l.stream, next, l.before())
+		l.yield(leat.Recorded{}, err)
+		return false
+	}
+	l.last, l.object = e.Version, object
+	return l.yield(e, nil) && e.Version != l.final()
+}
+
+func (l *streamLoad) wants(version uint64) bool {
+	return version > l.wanted.After && (l.wanted.Through == 0 || version <= l.wanted.Through)
+}
+
+// next returns the version that has to come, 0 when it is not known.
+func (l *streamLoad) next() uint64 {
+	switch {
+	case !l.wanted.Reversed():
+		return max(l.last, l.wanted.After) + 1
+	case l.last > 0:
+		return l.last - 1
+	}
+	return 0
+}
+
+// final returns the version after which there is nothing to look for.
+func (l *streamLoad) final() uint64 {
+	if l.wanted.Reversed() {
+		return l.wanted.After + 1
+	}
+	return cmp.Or(l.wanted.Through, math.MaxUint64)
+}
+
+// before tells what was yielded last, for errors.
+func (l *streamLoad) before() string {
+	if l.object == "" {
+		return ""
+	}
+	return ", after " + l.object
+}
+
+// end yields an error when versions are missing at the end. Oldest first, nobody
+// can tell.
+func (l *streamLoad) end() {
+	if l.wanted.Reversed() && l.last > l.final() {
+		l.yield(leat.Recorded{}, corrupt(l.object, "holds version %d of stream %q, and no object those before it", l.last, l.stream))
+	}
+}
+
+// pieces yields what may hold events of the stream in a shard, in the order in
+// which they are wanted.
+func (l *streamLoad) pieces(ctx context.Context, shard leat.ShardID) iter.Seq2[piece, error] {
+	return func(yield func(piece, error) bool) {
+		links, err := l.archive.linksFrom(ctx, shard, 1)
+		if err != nil {
+			yield(piece{}, err)
+			return
+		}
+		l.segments(ctx, links, 0, yield)
+	}
+}
+
+// segments yields the segments of links that may hold events of the stream with
+// a sequence above covered, and reports whether to go on.
+func (l *streamLoad) segments(ctx context.Context, links []link, covered uint64, yield func(piece, error) bool) bool {
+	if l.wanted.Reversed() {
+		links = slices.Clone(links)
+		slices.Reverse(links)
+	}
+	type candidate struct {
+		piece
+		hit bool
+	}
+	each := func(yield func(link, error) bool) {
+		for _, k := range links {
+			if k.Segment != nil && k.Segment.Last > covered && !yield(k, nil) {
+				return
+			}
+		}
+	}
+	for c, err := range ahead(ctx, lookAhead, each, func(ctx context.Context, k link) (candidate, error) {
+		object := l.archive.object(k.Segment.Object)
+		f, err := l.archive.filter(ctx, object, k.Segment.Filter)
+		if err != nil {
+			return candidate{}, err
+		}
+		return candidate{piece{object, func(ctx context.Context) ([]leat.Recorded, error) {
+			return l.readSegment(ctx, k, covered)
+		}}, f.mayHold(l.stream)}, nil
+	}) {
+		if err != nil {
+			yield(piece{}, err)
+			return false
+		}
+		if c.hit && !yield(c.piece, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// readSegment returns the events of the stream in a segment above a sequence.
+func (l *streamLoad) readSegment(ctx context.Context, k link, covered uint64) ([]leat.Recorded, error) {
+	r, err := l.archive.segment(ctx, k.Shard, *k.Segment)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	var events []leat.Recorded
+	var e leat.Recorded
+	for range k.Segment.Events {
+		if _, err := r.borrow(&e); err != nil {
+			return nil, err
+		}
+		if e.Stream != l.stream || e.Seq <= covered || !l.wants(e.Version) {
+			continue
+		}
+		events = append(events, keep(e))
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
+// keep returns a copy of a borrowed event.
+func keep(e leat.Recorded) leat.Recorded {
+	e.ID, e.Data, e.Meta = strings.Clone(e.ID), slices.Clone(e.Data), slices.Clone(e.Meta)
+	return e
+}
+
+// linksFrom returns the links of a shard's chain from a number on, each checked
+// against the one before it.
+func (a *Archive) linksFrom(ctx context.Context, shard leat.ShardID, number uint64) ([]link, error) {
+	numbers := func(yield func(uint64, error) bool) {
+		next := number
+		if !yield(next, nil) {
+			return
+		}
+		after := path.Base(manifestName(shard, number))
+		for name, err := range a.store.List(ctx, a.object(manifestFolder(shard)), after) {
+			n, ok := manifestNumber(name)
+			if err == nil && !ok {
+				continue
+			}
+			if next++; err == nil && n != next {
+				err = corrupt(a.object(manifestName(shard, next)), "is missing, though number %d exists", n)
+			}
+			if !yield(n, err) || err != nil {
+				return
+			}
+		}
+	}
+	var links []link
+	for l, err := range ahead(ctx, lookAhead, numbers, func(ctx context.Context, n uint64) (link, error) {
+		return a.link(ctx, shard, n)
+	}) {
+		if err == nil && len(links) > 0 {
+			err = l.follows(a.object(manifestName(shard, l.Number)), links[len(links)-1])
+		}
+		if err != nil {
+			return nil, err
+		}
+		links = append(links, l)
+	}
+	return links, nil
+}
+
+// ahead yields what f makes of each item, in order, and has f work on up to n
+// items at a time, ahead of the loop. It ends with the first error.
+func ahead[A, B any](ctx context.Context, n int, items iter.Seq2[A, error], f func(context.Context, A) (B, error)) iter.Seq2[B, error] {
+	type result struct {
+		value B
+		err   error
+	}
+	return func(yield func(B, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer cancel()
+		var queue []chan result
+		next := func() bool {
+			r := <-queue[0]
+			queue = queue[1:]
+			return yield(r.value, r.err) && r.err == nil
+		}
+		for item, err := range items {
+			done := make(chan result, 1)
+			queue = append(queue, done)
+			if err != nil {
+				done <- result{err: err}
+				break
+			}
+			wg.Go(func() {
+				value, err := f(ctx, item)
+				done <- result{value, err}
+			})
+			if len(queue) == n && !next() {
+				return
+			}
+		}
+		for len(queue) > 0 {
+			if !next() {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package archive_test
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/archive"
+)
+
+// streams returns the names of all streams in a log.
+func streams(t testing.TB, log leat.Log) map[string]bool {
+	t.Helper()
+	all := make(map[string]bool)
+	shards, err := log.Shards(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range shards {
+		for _, e := range readLog(t, log, s.ID) {
+			all[e.Stream] = true
+		}
+	}
+	return all
+}
+
+// auditStreams checks that every stream, in ranges and both directions, is what
+// the log says.
+func auditStreams(t testing.TB, a *archive.Archive, log leat.Log) {
+	t.Helper()
+	names := streams(t, log)
+	names["order-{none}-1"], names[""], names["zzz"] = true, true, true
+	for name := range names {
+		for _, r := range []leat.Range{{}, {After: 2}, {After: 1, Through: 3}, {Through: 1}, {After: 1e6}, {After: 5, Through: 2}} {
+			for _, r := range []leat.Range{r, r.Reverse()} {
+				got, err := readStream(a.Stream(t.Context(), name, r))
+				if err != nil {
+					t.Fatalf("stream %q, %+v: %v", name, r, err)
+				}
+				want, err := readStream(log.ReadStream(t.Context(), name, r))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !reflect.DeepEqual(got, want) {
+					t.Fatalf("stream %q, %+v:\n%+v, want\n%+v", name, r, got, want)
+				}
+			}
+		}
+	}
+}
+
+func readStream(events func(func(leat.Recorded, error) bool)) ([]leat.Recorded, error) {
+	var all []leat.Recorded
+	for e, err := range events {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, normal(e))
+	}
+	return all, nil
+}
+
+func TestStreamFromSegments(t *testing.T) {
+	rng := seeded(t)
+	log, store := newLog(t, leat.Config{ID: "shop", Shards: leat.EvenShards(2)}, nil), newMemoryStore()
+	a := newArchiver(t, log, store)
+	for range 3 {
+		appendSome(t, log, rng, 100)
+		splitFirst(t, log)
+	}
+	appendSome(t, log, rng, 100)
+	flush(t, a, log)
+	auditStreams(t, openArchive(t, store, log), log)
+}
