@@ -6,68 +6,20 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/archive"
+	"github.com/leathq/leat/internal/memdisk"
 )
-
-// inNamespace is set in a child process that may mount file systems for itself.
-const inNamespace = "LEAT_TEST_NAMESPACE"
-
-// withMounts runs a test in a child process that may mount file systems, as
-// every user may where the system lets users have namespaces of their own.
-func withMounts(t *testing.T, f func(*testing.T)) {
-	if os.Getenv(inNamespace) != "" {
-		f(t)
-		return
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
-	}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Skipf("a process that may mount file systems of its own is not allowed here: %v", err)
-	}
-	err := cmd.Wait()
-	switch {
-	case err != nil:
-		t.Errorf("in its own namespace: %v\n%s", err, &out)
-	case strings.Contains(out.String(), "--- SKIP"):
-		t.Skipf("in its own namespace:\n%s", &out)
-	}
-}
-
-// mount mounts a file system in memory.
-func mount(t *testing.T, options string) string {
-	t.Helper()
-	folder := t.TempDir()
-	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, options); err != nil {
-		t.Skipf("no file system in memory can be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(folder, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return folder
-}
 
 // A disk that fills up costs the object that did not fit, and nothing else.
 func TestStoreOnAFullDisk(t *testing.T) {
-	withMounts(t, func(t *testing.T) {
+	memdisk.Run(t, func(t *testing.T) {
 		for _, options := range []string{"size=512k", "size=64m,nr_inodes=40"} {
-			folder := mount(t, options)
+			folder := memdisk.Mount(t, options)
 			store := openStore(t, folder)
 			object := func(i int) string { return fmt.Sprintf("log/%d/object", i) }
 			data := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 10_000) }
@@ -103,8 +55,8 @@ func TestStoreOnAFullDisk(t *testing.T) {
 
 // What can only be read is read, and says why it cannot be written.
 func TestStoreOnAReadOnlyDisk(t *testing.T) {
-	withMounts(t, func(t *testing.T) {
-		folder := mount(t, "size=1m")
+	memdisk.Run(t, func(t *testing.T) {
+		folder := memdisk.Mount(t, "size=1m")
 		before := openStore(t, folder)
 		if err := before.Create(t.Context(), "log/a", []byte("a")); err != nil {
 			t.Fatal(err)

@@ -4,14 +4,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	stdlog "log"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,10 +26,12 @@ import (
 // What TestFaults does, and how long:
 //
 //	go test ./archive/s3 -run TestFaults -timeout 0 -args -schedules 10000
-//	go test ./archive/s3 -run TestFaults -args -seed 17 -schedules 1
+//	go test ./archive/s3 -run TestFaultsOver -timeout 0 -args -kills 500
+//	go test ./archive/s3 -run TestFaults -args -seed 17 -schedules 1 -kills 1
 var (
-	schedules = flag.Int("schedules", 200, "how many schedules of faults TestFaults tries")
-	seedFlag  = flag.Uint64("seed", 0, "seed of the first schedule; 0 draws one")
+	schedules    = flag.Int("schedules", 200, "how many schedules of faults TestFaults tries")
+	gatewayKills = flag.Int("kills", 15, "how many schedules TestFaultsOverVersitygw tries, killing it in each")
+	seedFlag     = flag.Uint64("seed", 0, "seed of the first schedule; 0 draws one")
 )
 
 // A log is archived by two archivers at once to a store that fails, stalls and
@@ -52,7 +56,7 @@ func TestFaults(t *testing.T) {
 			go func() {
 				defer func() { <-turn }()
 				t.Run(fmt.Sprint(seed), func(t *testing.T) {
-					o := tryFaults(t, key, fake(t), seed)
+					o := tryFaults(t, key, fake(t), seed, func() {})
 					mu.Lock()
 					defer mu.Unlock()
 					total.add(o)
@@ -69,20 +73,39 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// The same over versitygw, with its own ways to be slow.
+// The same over versitygw, with its own ways to be slow, which is killed, too.
 func TestFaultsOverVersitygw(t *testing.T) {
-	target, err := url.Parse(strings.SplitAfter(versitygw(t), "endpoint=")[1])
+	g := versitygw(t)
+	target, err := url.Parse("http://" + g.address)
 	if err != nil {
 		t.Fatal(err)
 	}
+	forward := httputil.NewSingleHostReverseProxy(target)
+	forward.ErrorLog = stdlog.New(io.Discard, "", 0) // of requests that a kill cut off
 	key, err := archive.LoadKey(filepath.Join(t.TempDir(), "key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	seed := rand.Uint64()
-	for i := range uint64(10) {
-		tryFaults(t, key, httputil.NewSingleHostReverseProxy(target), seed+i)
+	first := *seedFlag
+	if first == 0 {
+		first = rand.Uint64()
 	}
+	var kills sync.WaitGroup
+	for i := range *gatewayKills {
+		rng := rand.New(rand.NewPCG(first+uint64(i), 2))
+		var requests, at atomic.Int64
+		at.Store(1 + rng.Int64N(100))
+		tryFaults(t, key, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if requests.Add(1) == at.Load() {
+				kills.Go(func() { g.restart(t) }) // in the middle of this request, or so
+			}
+			forward.ServeHTTP(w, r)
+		}), first+uint64(i), func() {
+			at.Store(0)
+			kills.Wait()
+		})
+	}
+	t.Logf("killed %d times, from seed %d", g.kills, first)
 }
 
 // An outcome counts what happened.
@@ -101,7 +124,8 @@ func (o *outcome) add(p outcome) {
 // archivers.
 var hasty = s3.Limits{Attempt: 60 * time.Millisecond, Attempts: 3, Pause: time.Millisecond, MaxPause: 4 * time.Millisecond}
 
-func tryFaults(t *testing.T, key *archive.Key, server http.Handler, seed uint64) (o outcome) {
+// tryFaults archives a log through faults until heal is called.
+func tryFaults(t *testing.T, key *archive.Key, server http.Handler, seed uint64, heal func()) (o outcome) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 0))
 	fail := func(format string, args ...any) {
@@ -158,6 +182,7 @@ func tryFaults(t *testing.T, key *archive.Key, server http.Handler, seed uint64)
 		wg.Wait()
 	}
 	c.set(0)
+	heal()
 	if err := flush(t, log, archivers[rng.IntN(2)]); err != nil {
 		if err = flush(t, log, archivers[0]); err != nil { // the machine may be slow, or requests late
 			fail("flush when the store is well again: %v", err)

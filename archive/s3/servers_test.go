@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,24 +73,78 @@ func open(t testing.TB, url string, l s3.Limits) *s3.Store {
 	return store
 }
 
-// versitygw starts a versitygw over a new directory and returns the URL of a
-// bucket in it.
-func versitygw(t testing.TB) string {
+// A gateway is a versitygw over a directory, which holds one bucket. It ends with
+// the test.
+type gateway struct {
+	binary, root, address string
+
+	mu    sync.Mutex
+	kill  func()
+	kills int
+}
+
+// versitygw starts a versitygw over a new directory.
+func versitygw(t testing.TB) *gateway {
 	t.Helper()
-	binary := findVersitygw(t)
-	root := t.TempDir()
-	if err := os.Mkdir(filepath.Join(root, bucket), 0o755); err != nil {
+	g := &gateway{binary: findVersitygw(t), root: t.TempDir(), kill: func() {}}
+	if err := os.Mkdir(filepath.Join(g.root, bucket), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	var started error
-	for range 5 { // another process may take the port between looking for a free one and using it
-		address := freeAddress(t)
-		if started = startVersitygw(t, binary, root, address); started == nil {
-			return fmt.Sprintf("s3://%s/some/prefix?endpoint=http://%s", bucket, address)
+	t.Cleanup(func() { g.kill() })
+	var err error
+	for range 5 { // another process may take the address between looking for a free one and using it
+		g.address = freeAddress(t)
+		if err = g.start(); err == nil {
+			return g
 		}
 	}
-	t.Fatal(started)
-	return ""
+	t.Fatal(err)
+	return nil
+}
+
+// url returns the URL of a store in the gateway's bucket.
+func (g *gateway) url() string {
+	return fmt.Sprintf("s3://%s/some/prefix?endpoint=http://%s", bucket, g.address)
+}
+
+// start starts the process and waits until it accepts connections.
+func (g *gateway) start() error {
+	cmd := exec.Command(g.binary, "--port", g.address, "--access", "test", "--secret", "not-secret", "--keep-alive", "--quiet", "posix", g.root)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // killed, or it says why in what it printed
+	}()
+	g.kill = func() {
+		_ = cmd.Process.Kill() // may have ended
+		<-ended
+	}
+	for look := time.Tick(10 * time.Millisecond); ; {
+		select {
+		case <-ended:
+			return fmt.Errorf("versitygw ended:\n%s", &out)
+		case <-look:
+			if c, err := net.Dial("tcp", g.address); err == nil {
+				return c.Close()
+			}
+		}
+	}
+}
+
+// restart kills the process and starts it again.
+func (g *gateway) restart(t testing.TB) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.kill()
+	g.kills++
+	if err := g.start(); err != nil {
+		t.Errorf("start versitygw again: %v", err)
+	}
 }
 
 // freeAddress returns an address of this machine that nobody listens at.
@@ -101,37 +156,6 @@ func freeAddress(t testing.TB) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-// startVersitygw starts a versitygw that ends with the test, and waits until it
-// accepts connections.
-func startVersitygw(t testing.TB, binary, root, address string) error {
-	t.Helper()
-	cmd := exec.Command(binary, "--port", address, "--access", "test", "--secret", "not-secret", "--keep-alive", "--quiet", "posix", root)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // killed below, or it says why in what it printed
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // may have ended
-		<-ended
-	})
-	for look := time.Tick(10 * time.Millisecond); ; {
-		select {
-		case <-ended:
-			return fmt.Errorf("versitygw ended:\n%s", &out)
-		case <-look:
-			if c, err := net.Dial("tcp", address); err == nil {
-				return c.Close()
-			}
-		}
-	}
 }
 
 // findVersitygw skips the test where versitygw is not installed.

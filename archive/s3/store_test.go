@@ -13,6 +13,6 @@ func TestFake(t *testing.T) {
 }
 
 func TestVersitygw(t *testing.T) {
-	url := versitygw(t)
+	url := versitygw(t).url()
 	archivetest.TestStore(t, func(t testing.TB) archive.Store { return open(t, url, impatient) })
 }
