@@ -15,14 +15,14 @@ import (
 func TestStore(t *testing.T, open func(t testing.TB) archive.Store) {
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
-			c.run(&check{T: t, open: open, store: open(t), log: "suite-" + c.folder})
+			c.run(&check{TB: t, open: open, store: open(t), log: "suite-" + c.folder})
 		})
 	}
 }
 
 // A check is one test of the suite, in a folder of its own.
 type check struct {
-	*testing.T
+	testing.TB
 	open  func(testing.TB) archive.Store
 	store archive.Store
 	log   string // the folder, which is what a log's ID is in a real store
