@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/leathq/leat"
@@ -18,6 +19,25 @@ type rowReader struct {
 	columns [numColumns]*columnReader
 	names   map[string]string // strings that occur again and again
 	leaves  leafHasher
+}
+
+// checkCodecs checks that the columns of a row group are compressed as they are
+// written. Of the codecs that the library knows, one asks for all memory there
+// is when it is given what it did not compress.
+func checkCodecs(columns []format.ColumnChunk) error {
+	if len(columns) != numColumns {
+		return fmt.Errorf("has %d columns, not %d", len(columns), numColumns)
+	}
+	for i := range columns {
+		want := format.Zstd
+		if i == colLeafHash {
+			want = format.Uncompressed
+		}
+		if got := columns[i].MetaData.Codec; got != want {
+			return fmt.Errorf("column %s is compressed with %v, not %v", segmentSchema.Columns()[i], got, want)
+		}
+	}
+	return nil
 }
 
 // row reads one row and returns its leaf hash, which it has computed again. The

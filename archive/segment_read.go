@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -52,6 +53,9 @@ func (r *segmentReader) open(data []byte) error {
 	groups := file.RowGroups()
 	if len(groups) != 1 || uint64(file.NumRows()) != r.desc.Events {
 		return fmt.Errorf("has %d rows in %d row groups, its manifest says %d in one", file.NumRows(), len(groups), r.desc.Events)
+	}
+	if err := checkCodecs(file.Metadata().RowGroups[0].Columns); err != nil {
+		return err
 	}
 	stream := &file.Metadata().RowGroups[0].Columns[colStream].MetaData
 	f := r.desc.Filter
@@ -115,8 +119,10 @@ func (r *segmentReader) leafHashes() (hashes []tlog.Hash, err error) {
 }
 
 // guard makes a corrupt error of what f returns, and of a panic in it: the
-// Parquet library panics on some files it did not write.
+// Parquet library panics on some files it did not write, and follows wrong
+// pointers in others.
 func (r *segmentReader) guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = corrupt(r.object, "cannot be read as Parquet: %v", p)

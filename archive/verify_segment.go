@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/leathq/leat"
 )
@@ -22,12 +23,22 @@ func (v *verification) segment(ctx context.Context, j segmentJob, log leat.Shard
 	meaning := fmt.Sprintf("sequences %d to %d of %s cannot be read from it; put back a copy with the SHA-256 %s, or archive them again from a log that has them",
 		desc.First, desc.Last, shard, desc.SHA256)
 	object := v.archive.object(desc.Object)
-	r, err := v.archive.segment(ctx, shard, desc)
+	data, err := v.archive.get(ctx, object)
+	var r *segmentReader
+	if err == nil {
+		r, err = readSegment(object, data, shard, desc)
+	}
 	if err != nil {
 		j.chain.skip(span{desc.First, desc.Last})
 		return v.fault(object, err, meaning)
 	}
 	defer r.close()
+	streams, err := parseFilter(data[desc.Filter.Offset:][:desc.Filter.Size])
+	if err != nil {
+		err := corrupt(object, "has no Bloom filter of streams at %d: %v", desc.Filter.Offset, err)
+		return v.fault(object, err, "the events are whole, and who looks for a stream cannot find them")
+	}
+	overlooked := ""
 	var grown *edge // the tree as it grows
 	if j.before != nil {
 		e, err := j.before.edge()
@@ -50,6 +61,9 @@ func (v *verification) segment(ctx context.Context, j segmentJob, log leat.Shard
 		if grown != nil {
 			grown.add(leaf)
 		}
+		if overlooked == "" && !streams.mayHold(e.Stream) {
+			overlooked = strings.Clone(e.Stream)
+		}
 		if err := w.add(&e, j.chain.index); err != nil {
 			return err
 		}
@@ -60,6 +74,10 @@ func (v *verification) segment(ctx context.Context, j segmentJob, log leat.Shard
 	if grown != nil && encodeHash(grown.root()) != j.link.Tree.Root {
 		v.problem(v.archive.object(manifestName(shard, j.link.Number)), "has a tree that its events do not make",
 			"the events are whole, but no proof about them holds")
+	}
+	if overlooked != "" {
+		v.problem(object, fmt.Sprintf("has a Bloom filter without the stream %s, of which it holds events", overlooked),
+			"the events are whole, and who looks for the stream does not find them here")
 	}
 	if c.differs != "" {
 		v.problem(object, c.differs, "one of the two was changed; the archive's is signed")

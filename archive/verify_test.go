@@ -3,6 +3,9 @@ package archive_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -299,6 +302,37 @@ func TestVerifyTree(t *testing.T) {
 	}
 	if _, _, err := openArchive(t, store, log).Prove(t.Context(), first, 1, 0); !errors.Is(err, leat.ErrCorrupt) {
 		t.Errorf("a proof in it: %v, want ErrCorrupt", err)
+	}
+}
+
+// A Bloom filter that leaves a stream out hides its events from who looks for it.
+func TestVerifyFilter(t *testing.T) {
+	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()
+	a := newArchiver(t, log, store)
+	appendOne(t, log, "order-1")
+	flush(t, a, log)
+	name := fmt.Sprintf("shop/manifests/%s/%020d.json", first, 2)
+	var m struct {
+		Segment struct {
+			Object, SHA256 string
+			Filter         struct {
+				Offset, Size int
+				SHA256       string
+			}
+		}
+	}
+	if err := json.Unmarshal(store.objects[name], &m); err != nil {
+		t.Fatal(err)
+	}
+	object, f := "shop/"+m.Segment.Object, m.Segment.Filter
+	forged := bytes.Clone(store.objects[object])
+	clear(forged[f.Offset+f.Size-32 : f.Offset+f.Size]) // its one block of bits
+	sum := func(b []byte) string { h := sha256.Sum256(b); return hex.EncodeToString(h[:]) }
+	store.set(object, forged)
+	store.set(name, archive.Resign([]byte(strings.NewReplacer(m.Segment.SHA256, sum(forged),
+		f.SHA256, sum(forged[f.Offset:f.Offset+f.Size])).Replace(string(store.objects[name]))), testKey(t)))
+	if r := verify(t, store, archive.VerifyOptions{}); len(r.Problems) != 1 || r.Problems[0].Object != object || !strings.Contains(r.Problems[0].What, "order-1") {
+		t.Errorf("problems %v, want one that names %s and the stream", r.Problems, object)
 	}
 }
 

@@ -113,22 +113,8 @@ func (cmd archiveProveCmd) inclusion(ctx context.Context, a *archive.Archive) (f
 
 // findVersion returns where an event is archived.
 func findVersion(ctx context.Context, a *archive.Archive, stream string, version uint64) (leat.ShardID, uint64, error) {
-	shards, err := a.Shards(ctx)
-	if err != nil {
-		return "", 0, err
-	}
-	for _, s := range shards {
-		if !s.Owns(leat.RouteHash(stream)) {
-			continue
-		}
-		for e, err := range a.Events(ctx, s.ID, 0) {
-			if err != nil {
-				return "", 0, err
-			}
-			if e.Stream == stream && e.Version == version {
-				return s.ID, e.Seq, nil
-			}
-		}
+	for e, err := range a.Stream(ctx, stream, leat.Range{After: version - 1, Through: version}) {
+		return e.Shard, e.Seq, err
 	}
 	return "", 0, fmt.Errorf("version %d of stream %s in the archive of log %s: %w", version, stream, a.Log(), leat.ErrNotFound)
 }
