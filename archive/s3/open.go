@@ -81,21 +81,12 @@ func (s *Store) connect(ctx context.Context) (*s3.Client, error) {
 	if s.profile != "" {
 		options = append(options, config.WithSharedConfigProfile(s.profile))
 	}
-	c, err := config.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return nil, fmt.Errorf("load the configuration of AWS tools: %w", err)
-	}
-	// Looking for credentials may ask other machines, which may not answer.
-	err = s.limits.watched(ctx, 0, func(ctx context.Context, _ *watch) error {
-		_, err := c.Credentials.Retrieve(ctx)
-		return err
-	})
+	c, err := s.configure(ctx, options)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or add ?profile=NAME to the URL: %w",
-			leat.ErrDenied, err)
+		return nil, err
 	}
 	if c.Region == "" {
 		c.Region = defaultRegion
@@ -110,6 +101,27 @@ func (s *Store) connect(ctx context.Context) (*s3.Client, error) {
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.DisableLogOutputChecksumValidationSkipped = true
 	}), nil
+}
+
+// configure reads what AWS tools are configured with. That may ask other
+// machines, which may not answer.
+func (s *Store) configure(ctx context.Context, options []func(*config.LoadOptions) error) (c aws.Config, err error) {
+	err = s.limits.watched(ctx, 0, func(ctx context.Context, _ *watch) (err error) {
+		c, err = config.LoadDefaultConfig(ctx, options...)
+		return err
+	})
+	if err != nil {
+		return c, fmt.Errorf("load the configuration of AWS tools: %w", err)
+	}
+	err = s.limits.watched(ctx, 0, func(ctx context.Context, _ *watch) error {
+		_, err := c.Credentials.Retrieve(ctx)
+		return err
+	})
+	if err != nil {
+		return c, fmt.Errorf("%w: no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or add ?profile=NAME to the URL: %w",
+			leat.ErrDenied, err)
+	}
+	return c, nil
 }
 
 // reach finds out whether the bucket is there and may be listed.
