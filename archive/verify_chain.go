@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -164,7 +165,9 @@ func (v *verification) lineage(ctx context.Context) error {
 		}
 		for _, p := range l.Parents {
 			continued[p] = true
-			v.parent(c, p)
+			if err := v.parent(ctx, c, p); err != nil {
+				return err
+			}
 		}
 	}
 	if !complete {
@@ -226,36 +229,45 @@ func (v *verification) uncovered(ctx context.Context, from, to leat.HashKey) err
 }
 
 // parent checks a shard against one that it continues.
-func (v *verification) parent(c *verifiedChain, parent leat.ShardID) {
+func (v *verification) parent(ctx context.Context, c *verifiedChain, parent leat.ShardID) error {
 	p := v.chains[parent]
 	if p == nil {
 		v.problem(v.archive.object(manifestName(parent, 1)), fmt.Sprintf("is missing: %s continues that shard", c.shard),
 			"nothing of that shard can be read; put back its manifests from a copy")
-		return
+		return nil
 	}
-	var firstSegment *link
-	for i := range c.links {
-		if c.links[i].Segment != nil {
-			firstSegment = &c.links[i]
-			break
-		}
+	i := slices.IndexFunc(c.links, func(l link) bool { return l.Segment != nil })
+	if i < 0 {
+		return nil
 	}
-	if firstSegment == nil {
-		return
-	}
+	begin := c.links[i]
 	if tail := p.tail(); p.whole && tail.Kind != kindClose {
+		if grown, err := v.grown(ctx, p); grown || err != nil {
+			return err
+		}
 		v.problem(v.archive.object(manifestName(parent, p.last+1)), fmt.Sprintf("is missing: %s has events, so the chain of %s was closed before", c.shard, parent),
 			fmt.Sprintf("the chain was cut off; events of %s after sequence %d may be gone", parent, tail.Total.Events))
 	}
 	for _, l := range slices.Backward(p.links) {
-		if l.Segment != nil {
-			if !firstSegment.Segment.MinAt.After(l.Segment.MaxAt) {
-				v.problem(v.archive.object(manifestName(c.shard, firstSegment.Number)), fmt.Sprintf("holds events that were committed before the last of %s, which the shard continues", parent),
-					"the order of events cannot be told from their times")
-			}
-			return
+		if l.Segment == nil {
+			continue
 		}
+		if !begin.Segment.MinAt.After(l.Segment.MaxAt) {
+			v.problem(v.archive.object(manifestName(c.shard, begin.Number)), fmt.Sprintf("holds events that were committed before the last of %s, which the shard continues", parent),
+				"the order of events cannot be told from their times")
+		}
+		break
 	}
+	return nil
+}
+
+// grown reports whether an archiver has added to a chain since it was read.
+func (v *verification) grown(ctx context.Context, c *verifiedChain) (bool, error) {
+	_, err := v.archive.store.Size(ctx, v.archive.object(manifestName(c.shard, c.last+1)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // leftovers finds segments that no manifest names. Most were left by an archiver
@@ -281,7 +293,7 @@ func (v *verification) leftovers(ctx context.Context) error {
 func (v *verification) leftoversOf(ctx context.Context, shard leat.ShardID) error {
 	c := v.chains[shard]
 	if c == nil {
-		c = &verifiedChain{whole: true}
+		c = &verifiedChain{shard: shard, whole: true}
 	}
 	named := make(map[string]bool)
 	for _, l := range c.links {
@@ -302,6 +314,9 @@ func (v *verification) leftoversOf(ctx context.Context, shard leat.ShardID) erro
 		case !ok:
 			v.note(object, "is no segment", "readers ignore it")
 		case !told && c.whole && (tail.Number == 0 || s.first > tail.Total.Events+1):
+			if grown, err := v.grown(ctx, c); grown || err != nil {
+				return err // the rest is of what was added, too
+			}
 			told = true
 			v.problem(v.archive.object(manifestName(shard, c.last+1)), fmt.Sprintf("is missing: %s was made after it", object),
 				fmt.Sprintf("the chain was cut off: at least sequences %d to %d were archived, and readers do not see them", tail.Total.Events+1, s.first-1))

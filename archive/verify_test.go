@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"regexp"
 	"slices"
@@ -396,6 +397,44 @@ func TestVerifyLeftovers(t *testing.T) {
 	if r := verify(t, store, archive.VerifyOptions{}); len(r.Problems) > 0 || !names(r.Notes, name) {
 		t.Errorf("problems %v, notes %v, want a note about %s", r.Problems, r.Notes, name)
 	}
+}
+
+// An archiver may be at work meanwhile.
+func TestVerifyWhileItGrows(t *testing.T) {
+	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()
+	a := newArchiver(t, log, store)
+	grow := func() {
+		for range 3 {
+			appendSome(t, log, seeded(t), 20)
+			flush(t, a, log)
+		}
+	}
+	grow()
+	for _, folder := range []string{"shop/manifests/", "shop/segments/", fmt.Sprintf("shop/segments/%s/", first)} {
+		r := verify(t, &growingStore{store, folder, grow}, archive.VerifyOptions{})
+		if len(r.Problems) > 0 {
+			t.Errorf("it grows before %s is listed: problems %v", folder, r.Problems)
+		}
+	}
+	r := verify(t, &growingStore{store, "shop/segments/", func() { splitFirst(t, log); grow() }}, archive.VerifyOptions{})
+	if len(r.Problems) > 0 {
+		t.Errorf("the shard is split before its segments are listed: problems %v", r.Problems)
+	}
+}
+
+// A growingStore is added to before a folder is listed for the first time.
+type growingStore struct {
+	*memoryStore
+	folder string
+	grow   func()
+}
+
+func (s *growingStore) List(ctx context.Context, folder, after string) iter.Seq2[string, error] {
+	if folder == s.folder && s.grow != nil {
+		s.grow()
+		s.grow = nil
+	}
+	return s.memoryStore.List(ctx, folder, after)
 }
 
 func TestVerifySince(t *testing.T) {
