@@ -175,7 +175,9 @@ func (a *Archive) tails(ctx context.Context) (map[leat.ShardID]link, error) {
 		return nil, err
 	}
 	tails := make(map[leat.ShardID]link, len(shards))
-	for _, shard := range shards {
+	// Children before parents: a child that holds events by now has parents whose
+	// chains were closed before, also when an archiver is at work.
+	for _, shard := range slices.Backward(shards) {
 		tail, err := a.tail(ctx, shard)
 		if err != nil {
 			return nil, err
@@ -249,6 +251,11 @@ func (a *Archive) Shards(ctx context.Context) ([]leat.Shard, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.shardsOf(ctx, tails)
+}
+
+// shardsOf returns the shards whose chains end with the given links.
+func (a *Archive) shardsOf(ctx context.Context, tails map[leat.ShardID]link) ([]leat.Shard, error) {
 	var shards []leat.Shard
 	for _, id := range slices.Sorted(maps.Keys(tails)) {
 		first, err := a.link(ctx, id, 1)

@@ -68,6 +68,7 @@ type Archiver struct {
 	turn    chan struct{} // holds one token: who takes it may use the fields below
 	archive *Archive      // nil before the first pass and after an error
 	opened  position      // when archive was opened
+	ended   []endedEpoch  // of the log then
 	chains  map[leat.ShardID]*chain
 	file    bytes.Buffer // the segment being cut
 
@@ -213,11 +214,15 @@ func (a *Archiver) tryPass(ctx context.Context, to leat.Checkpoint) error {
 	if err != nil {
 		return err
 	}
+	// All chains begin before anything is added to one: the archive knows the
+	// shards that there are as early as it can.
 	for _, s := range shards {
-		c, err := a.chain(ctx, s)
-		if err != nil {
+		if _, err := a.chain(ctx, s); err != nil {
 			return err
 		}
+	}
+	for _, s := range shards {
+		c := a.chains[s.ID]
 		if slices.ContainsFunc(s.Parents, func(p leat.ShardID) bool { return a.chains[p].tail.Kind != kindClose }) {
 			continue // the archive never holds events without what came before
 		}
@@ -255,7 +260,7 @@ func (a *Archiver) open(ctx context.Context) error {
 		return fmt.Errorf("compare log %s with its archive: %w", info.ID, err)
 	}
 	a.archive, a.chains = archive, make(map[leat.ShardID]*chain)
-	a.opened = position{epoch: info.Epoch}
+	a.opened, a.ended = position{epoch: info.Epoch}, endedEpochs(info)
 	for shard, tail := range tails {
 		a.chains[shard] = newChain(tail)
 		a.opened.manifests += tail.Number
@@ -324,6 +329,7 @@ func (a *Archiver) chain(ctx context.Context, s leat.Shard) (*chain, error) {
 	}
 	m := a.next(c, s.ID, kindOpen)
 	m.Lineage = &lineage{From: s.From, To: s.To, Parents: append([]leat.ShardID{}, s.Parents...)}
+	m.Ended = a.ended
 	return c, a.commit(ctx, c, m)
 }
 

@@ -17,6 +17,7 @@ const (
 	descriptionName = "log.json"
 	manifestsFolder = "manifests/"
 	keysFolder      = "keys/"
+	epochsFolder    = "epochs/"
 )
 
 func manifestFolder(shard leat.ShardID) string { return manifestsFolder + string(shard) + "/" }
@@ -44,6 +45,9 @@ func manifestNumber(base string) (uint64, bool) {
 	n, err := strconv.ParseUint(digits, 10, 64)
 	return n, err == nil
 }
+
+// epochName returns the name of the object that a restore took an epoch with.
+func epochName(epoch uint64) string { return fmt.Sprintf("%s%020d.json", epochsFolder, epoch) }
 
 // keyObject returns the name, in the folder of keys, of one that followed the
 // first.

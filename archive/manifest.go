@@ -78,8 +78,9 @@ type manifest struct {
 	Previous string       `json:"previous"` // SHA-256 of the manifest before, in hexadecimal; empty in the first
 	Epoch    uint64       `json:"epoch"`
 
-	Lineage *lineage `json:"lineage,omitempty"` // kindOpen
-	Segment *segment `json:"segment,omitempty"` // kindSegment
+	Lineage *lineage     `json:"lineage,omitempty"` // kindOpen
+	Ended   []endedEpoch `json:"ended,omitempty"`   // kindOpen: the log's epochs before this one, oldest first
+	Segment *segment     `json:"segment,omitempty"` // kindSegment
 
 	Total total `json:"total"` // after this manifest
 	Tree  tree  `json:"tree"`  // after this manifest, of Total.Events leaves
@@ -304,6 +305,9 @@ func decodeLink(object string, data []byte, log string, shard leat.ShardID, numb
 		return link{}, corrupt(object, "does not tell the parents of its shard")
 	case m.Kind != kindOpen && m.Kind != kindSegment && m.Kind != kindClose:
 		return link{}, corrupt(object, "is of an unknown kind, %q", m.Kind)
+	}
+	if err := m.checkEnded(object); err != nil {
+		return link{}, err
 	}
 	if _, err := m.Tree.edge(m.Total.Events); err != nil {
 		return link{}, corrupt(object, "has a wrong tree: %v", err)
