@@ -121,7 +121,7 @@ func (cmd restoreCmd) fill(ctx context.Context, c console, a *archive.Archive, d
 		return restoredJSON{}, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	bar := newBar(c.err, "restoring")
+	bar := newBar(c.err, "restoring", "events, imported and read again")
 	restored, err := a.Restore(ctx, log, bar.show)
 	bar.clear()
 	if err != nil {
