@@ -191,16 +191,53 @@ func (r *restore) importAll(ctx context.Context) error {
 		}
 		return nil
 	})
-	g.Go(func() error {
-		for p := range pieces {
-			if err := r.log.Import(ctx, p.shard, p.events); err != nil {
-				return fmt.Errorf("import events %d to %d of %s: %w", p.events[0].Seq, p.events[len(p.events)-1].Seq, p.shard, err)
-			}
-			r.advance(len(p.events))
+	g.Go(func() error { return r.importPieces(ctx, pieces) })
+	return g.Wait()
+}
+
+// A startImporter prepares one Import while the one before it is written, as
+// engine.Log does. Other logs are given one at a time.
+type startImporter interface {
+	StartImport(ctx context.Context, shard leat.ShardID, events []leat.Recorded) (wait func() error, err error)
+}
+
+// importPieces imports pieces in order. It waits for each after it has begun the
+// next.
+func (r *restore) importPieces(ctx context.Context, pieces <-chan importable) error {
+	begin := func(p importable) (func() error, error) { return nil, r.log.Import(ctx, p.shard, p.events) }
+	if s, ok := r.log.(startImporter); ok {
+		begin = func(p importable) (func() error, error) { return s.StartImport(ctx, p.shard, p.events) }
+	}
+	var begun importable
+	var wait func() error
+	finish := func() error {
+		if wait == nil {
+			return nil
+		}
+		if err := wait(); err != nil {
+			return begun.failed(err)
 		}
 		return nil
-	})
-	return g.Wait()
+	}
+	for p := range pieces {
+		next, err := begin(p)
+		if e := finish(); e != nil {
+			if next != nil {
+				_ = next() // it fails, too
+			}
+			return e
+		}
+		if err != nil {
+			return p.failed(err)
+		}
+		begun, wait = p, next
+		r.advance(len(p.events))
+	}
+	return finish()
+}
+
+func (p *importable) failed(err error) error {
+	return fmt.Errorf("import events %d to %d of %s: %w", p.events[0].Seq, p.events[len(p.events)-1].Seq, p.shard, err)
 }
 
 // fetch reads the segments to import, parents first.

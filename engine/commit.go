@@ -199,23 +199,46 @@ func (l *Log) sync(groups <-chan *group) {
 
 // do hands an operation to the committer and waits for the outcome.
 func (l *Log) do(ctx context.Context, op operation, bytes int) error {
-	if err := ctx.Err(); err != nil {
+	o, err := l.hand(ctx, op, bytes)
+	if err != nil {
 		return err
 	}
+	return o.wait(ctx)
+}
+
+// A handed operation is one that the committer was given.
+type handed struct {
+	log   *Log
+	group *group
+	place int // in the group
+}
+
+// hand gives an operation to the committer, which applies those it is given in
+// that order.
+func (l *Log) hand(ctx context.Context, op operation, bytes int) (handed, error) {
+	if err := ctx.Err(); err != nil {
+		return handed{}, err
+	}
 	if err := l.fuse.err(); err != nil {
-		return fmt.Errorf("log in %s: %w", l.dir, err)
+		return handed{}, fmt.Errorf("log in %s: %w", l.dir, err)
 	}
 	g, i, err := l.queue.add(op, bytes)
 	if err != nil {
-		return l.errClosed()
+		return handed{}, l.errClosed()
 	}
+	return handed{l, g, i}, nil
+}
+
+// wait waits for the outcome.
+func (o handed) wait(ctx context.Context) error {
+	var err error
 	select {
-	case <-g.done:
-		return g.errs[i]
+	case <-o.group.done:
+		return o.group.errs[o.place]
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	if l.queue.takeBack(g, i) {
+	if o.log.queue.takeBack(o.group, o.place) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", leat.ErrUncertain, err)

@@ -17,21 +17,44 @@ const (
 // Import implements leat.Importer. It takes at most 100,000 events and 64 MiB
 // at a time.
 func (l *Log) Import(ctx context.Context, shard leat.ShardID, events []leat.Recorded) error {
-	if err := leat.CheckImport(shard, events); err != nil {
+	wait, err := l.StartImport(ctx, shard, events)
+	if err != nil {
 		return err
 	}
-	op := &importOp{log: l, shard: shard, events: make([]entry, len(events)), places: make([]uint32, len(events)), byStream: make(map[string]int)}
-	bytes := 0
+	return wait()
+}
+
+// StartImport begins an Import and returns what waits for its end; it has to be
+// called. One goroutine may begin the next Import before, so that it is prepared
+// while this one is written: they take place in that order, and when one fails,
+// so do those after it. Events must not change until the end.
+func (l *Log) StartImport(ctx context.Context, shard leat.ShardID, events []leat.Recorded) (wait func() error, err error) {
 	if len(events) > maxImportEvents {
-		return &leat.InvalidError{Field: "events", Limit: fmt.Sprintf("at most %d", maxImportEvents), Got: fmt.Sprint(len(events))}
+		return nil, &leat.InvalidError{Field: "events", Limit: fmt.Sprintf("at most %d", maxImportEvents), Got: fmt.Sprint(len(events))}
+	}
+	if err := leat.CheckImport(shard, events); err != nil {
+		return nil, err
+	}
+	bytes, memory := 0, 0
+	for i := range events {
+		e := &events[i].Event
+		if bytes += e.Size() + recordHeaderSize; bytes > maxImportBytes {
+			return nil, &leat.InvalidError{Field: "events", Limit: fmt.Sprintf("at most %d bytes together", maxImportBytes)}
+		}
+		memory += e.Size() + recordHeaderSize + 4*len(e.Meta) + 16
+	}
+	op := &importOp{
+		log: l, shard: shard, events: make([]entry, len(events)), places: make([]uint32, len(events)),
+		byStream: make(map[string]int), memory: make([]byte, 0, memory),
 	}
 	for i := range events {
-		if bytes += events[i].Size() + recordHeaderSize; bytes > maxImportBytes {
-			return &leat.InvalidError{Field: "events", Limit: fmt.Sprintf("at most %d bytes together", maxImportBytes)}
-		}
 		op.set(i, &events[i])
 	}
-	return l.do(ctx, op, max(aloneBytes, bytes))
+	o, err := l.hand(ctx, op, max(aloneBytes, bytes))
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return o.wait(ctx) }, nil
 }
 
 type importOp struct {
@@ -42,6 +65,7 @@ type importOp struct {
 
 	targets  []target
 	byStream map[string]int // index of its target
+	memory   []byte         // of events[i].raw
 }
 
 func (o *importOp) set(i int, r *leat.Recorded) {
@@ -51,9 +75,10 @@ func (o *importOp) set(i int, r *leat.Recorded) {
 		o.targets = append(o.targets, newTarget(r.Stream))
 		o.byStream[r.Stream] = target
 	}
-	e := &o.events[i]
+	e, start := &o.events[i], len(o.memory)
+	o.memory = appendRecord(o.memory, &r.Event)
 	*e = entry{
-		stream: r.Stream, id: r.ID, timed: true, target: target, raw: appendRecord(nil, &r.Event),
+		stream: r.Stream, id: r.ID, timed: true, target: target, raw: o.memory[start:len(o.memory):len(o.memory)],
 		known: known{
 			seq: r.Seq, version: r.Version, at: r.At.UnixNano(), time: r.Time.UnixNano(), digest: leat.Digest(&r.Event),
 		},
