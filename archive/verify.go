@@ -166,6 +166,9 @@ func (v *verification) run(ctx context.Context) error {
 	if err := v.lineage(ctx); err != nil {
 		return err
 	}
+	if err := v.epochs(ctx); err != nil {
+		return err
+	}
 	if err := v.leftovers(ctx); err != nil {
 		return err
 	}

@@ -228,6 +228,34 @@ func (v *verification) uncovered(ctx context.Context, from, to leat.HashKey) err
 	return nil
 }
 
+// epochs checks the objects with which restores took epochs.
+func (v *verification) epochs(ctx context.Context) error {
+	folder := v.archive.object(epochsFolder)
+	for name, err := range v.archive.store.List(ctx, folder, "") {
+		if err != nil {
+			return err
+		}
+		object := folder + name
+		number, ok := manifestNumber(name)
+		if !ok {
+			v.note(object, "is not of an epoch", "readers ignore it")
+			continue
+		}
+		var claim epochClaim
+		data, err := v.archive.get(ctx, object)
+		if err == nil {
+			err = decodeJSON(object, data, &claim)
+		}
+		if err == nil && (claim.Log != v.archive.desc.Log || claim.Epoch != number) {
+			err = corrupt(object, "is about epoch %d of log %q", claim.Epoch, claim.Log)
+		}
+		if err := v.fault(object, err, "no event is touched; that a restore took this epoch is known from its name"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // parent checks a shard against one that it continues.
 func (v *verification) parent(ctx context.Context, c *verifiedChain, parent leat.ShardID) error {
 	p := v.chains[parent]

@@ -92,7 +92,10 @@ func TestVerify(t *testing.T) {
 // could still read the archive.
 func TestVerifyNamesTheObject(t *testing.T) {
 	rng := seeded(t)
-	_, store := sampleArchive(t)
+	log, store := sampleArchive(t)
+	if _, err := openArchive(t, store, log).Config(t.Context()); err != nil { // a restore begins
+		t.Fatal(err)
+	}
 	all := objects(t, store, "")
 	intact := maps.Clone(store.objects)
 	known := knownCheckpoints(t, store)
@@ -115,8 +118,10 @@ func TestVerifyNamesTheObject(t *testing.T) {
 			store.set(name, bad)
 			damaged(fmt.Sprintf("with byte %d changed", at), name)
 		}
-		store.set(name, nil)
-		damaged("removed", name)
+		if !strings.Contains(name, "/epochs/") { // an epoch that nobody took is free
+			store.set(name, nil)
+			damaged("removed", name)
+		}
 		store.set(name, []byte{})
 		damaged("empty", name)
 		store.set(name, good[:len(good)/2])
