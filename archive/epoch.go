@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"slices"
 	"sort"
 
@@ -234,6 +235,9 @@ func (a *Archive) takeEpoch(ctx context.Context, above uint64) (uint64, error) {
 		}
 	}
 	for {
+		if above == math.MaxUint64 {
+			return 0, corrupt(a.object(epochName(above)), "names the last epoch that there can be: remove it")
+		}
 		above++
 		claim := epochClaim{Format: formatVersion, Log: a.desc.Log, Epoch: above}
 		err := a.store.Create(ctx, a.object(epochName(above)), encodeJSON(claim))

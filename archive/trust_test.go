@@ -3,6 +3,7 @@ package archive_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -133,6 +134,17 @@ func TestStoreIsNotTrusted(t *testing.T) {
 		if err := readTrusting(t, store, "shop", good); !errors.Is(err, leat.ErrCorrupt) || !strings.Contains(err.Error(), "shop/log.json") {
 			t.Errorf("%s made %s: %v, want ErrCorrupt that names log.json", what.old, what.new, err)
 		}
+	}
+}
+
+// Nobody can make a restore begin the log's first epoch again.
+func TestLastEpoch(t *testing.T) {
+	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()
+	flush(t, newArchiver(t, log, store), log)
+	name := fmt.Sprintf("shop/epochs/%020d.json", uint64(math.MaxUint64))
+	store.set(name, []byte("{}"))
+	if c, err := openArchive(t, store, log).Config(t.Context()); !errors.Is(err, leat.ErrCorrupt) || !strings.Contains(err.Error(), name) {
+		t.Errorf("%+v, %v, want ErrCorrupt that names %s", c, err, name)
 	}
 }
 
