@@ -178,6 +178,13 @@ func (c *columnReader) fill() error {
 	}
 }
 
+// seek makes a row the next one to be read.
+func (c *columnReader) seek(row int64) error {
+	c.release()
+	c.pending = nil
+	return c.pages.SeekToRow(row)
+}
+
 func (c *columnReader) release() {
 	if c.page != nil {
 		parquet.Release(c.page)

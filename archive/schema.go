@@ -3,6 +3,8 @@ package archive
 import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"github.com/leathq/leat"
 )
 
 // columns is the schema of a segment, in the order of its columns.
@@ -79,7 +81,25 @@ func segmentOptions(codec *zstd.Codec) []parquet.WriterOption {
 	}
 }
 
+// sortedOptions are those of compacted files: as segments, but of many row
+// groups, with small pages and more Bloom filters, which are kept apart until the
+// file is finished.
+func sortedOptions(codec *zstd.Codec, filters parquet.BufferPool) []parquet.WriterOption {
+	return append(segmentOptions(codec),
+		parquet.PageBufferSize(sortedPageBytes),
+		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("stream"), parquet.Ascending("version"))),
+		parquet.ColumnIndexSizeLimit(func([]string) int { return leat.MaxNameBytes }),
+		parquet.BloomFilters(
+			parquet.SplitBlockFilter(filterBits, "event_id"),
+			parquet.SplitBlockFilter(filterBits, "stream"),
+			parquet.SplitBlockFilter(filterBits, "meta", "key_value", "value"),
+		),
+		parquet.DeferBloomFiltersWithBuffers(filters),
+	)
+}
+
 const (
+	sortedPageBytes  = 32 << 10
 	pageBytes        = 256 << 10
 	filterBits       = 10 // of a Bloom filter for each value: one in a hundred is taken for another
 	compressionLevel = zstd.SpeedFastest

@@ -10,6 +10,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/leathq/leat"
 )
@@ -25,11 +26,16 @@ const (
 // A segmentWriter makes the Parquet file of one segment. Until it is finished,
 // what was added lies in memory, compressed.
 type segmentWriter struct {
-	out     deferredWriter
+	rowWriter
+	out  deferredWriter
+	desc segment // of what was added
+	edge edge    // of the tree, with what was added
+}
+
+// A rowWriter hands events to the columns of a Parquet file.
+type rowWriter struct {
 	parquet *parquet.GenericWriter[columns]
 	columns []*parquet.ColumnWriter
-	desc    segment // of what was added
-	edge    edge    // of the tree, with what was added
 
 	leaves leafHasher
 	chunk  [numColumns][]parquet.Value
@@ -40,9 +46,13 @@ type segmentWriter struct {
 
 func newSegmentWriter(codec *zstd.Codec, e edge) *segmentWriter {
 	w := &segmentWriter{edge: e}
-	w.parquet = parquet.NewGenericWriter[columns](&w.out, segmentOptions(codec)...)
-	w.columns = w.parquet.ColumnWriters()
+	w.open(&w.out, segmentOptions(codec))
 	return w
+}
+
+func (w *rowWriter) open(out io.Writer, options []parquet.WriterOption) {
+	w.parquet = parquet.NewGenericWriter[columns](out, options...)
+	w.columns = w.parquet.ColumnWriters()
 }
 
 // add writes an event. It keeps parts of e until the next chunk is full.
@@ -51,10 +61,18 @@ func (w *segmentWriter) add(e *leat.Recorded) error {
 		return fmt.Errorf("archive %s, sequence %d: %w: sequences and versions end at %d",
 			e.Shard, e.Seq, leat.ErrUnsupported, math.MaxInt64)
 	}
+	leaf, err := w.row(e)
 	w.desc.add(e)
+	w.edge.add(leaf)
+	return err
+}
+
+// row writes an event and returns its leaf hash. It keeps parts of e until the
+// next chunk is full.
+func (w *rowWriter) row(e *leat.Recorded) (tlog.Hash, error) {
 	hash := &w.hashes[w.events]
 	*hash = w.leaves.hash(e)
-	w.edge.add(*hash)
+	leaf := tlog.Hash(*hash)
 
 	c := &w.chunk
 	put := func(column int, v parquet.Value) { c[column] = append(c[column], v) }
@@ -79,14 +97,14 @@ func (w *segmentWriter) add(e *leat.Recorded) error {
 	w.events++
 	w.bytes += e.Size()
 	if w.events == chunkEvents || w.bytes >= chunkBytes {
-		return w.flush()
+		return leaf, w.flush()
 	}
-	return nil
+	return leaf, nil
 }
 
 // addMeta adds a map. Levels tell the columns of its keys and values where it
 // begins and whether it has entries.
-func (w *segmentWriter) addMeta(m leat.Meta) {
+func (w *rowWriter) addMeta(m leat.Meta) {
 	if len(m) == 0 {
 		none := parquet.NullValue()
 		w.chunk[colMetaKey] = append(w.chunk[colMetaKey], none.Level(0, 0, colMetaKey))
@@ -101,7 +119,7 @@ func (w *segmentWriter) addMeta(m leat.Meta) {
 }
 
 // flush hands the chunk to the columns.
-func (w *segmentWriter) flush() error {
+func (w *rowWriter) flush() error {
 	for i, values := range w.chunk {
 		if _, err := w.columns[i].WriteRowValues(values); err != nil {
 			return fmt.Errorf("write column %s of a segment: %w", segmentSchema.Columns()[i], err)

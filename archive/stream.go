@@ -3,6 +3,8 @@ package archive
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"iter"
 	"math"
 	"path"
@@ -26,6 +28,16 @@ const (
 // against its leaf hash, and versions follow each other without a hole; what does
 // not fit is a [leat.ErrCorrupt] that names the object. An error is always the
 // last pair. Yielded memory belongs to the caller.
+//
+// For each shard that the stream lived in, it reads the shard's first manifest,
+// lists the catalogs and the manifests that are not compacted, and reads the last
+// catalog. Of each compacted file between whose first and last stream it lies, that
+// is of one a day or month but for large ones, Stream then reads at most three
+// parts, and two more for each further row group of about 1 MiB that holds events
+// of it: the end of the file, the Bloom filter of a row group, and the row group if
+// that says so. Of each segment not yet compacted it reads the manifest, the Bloom
+// filter, and the segment if that says so. Ends and filters that were read before
+// are kept in memory, up to 64 MiB.
 func (a *Archive) Stream(ctx context.Context, stream string, r leat.Range) iter.Seq2[leat.Recorded, error] {
 	return func(yield func(leat.Recorded, error) bool) {
 		if r.Through > 0 && r.Through <= r.After {
@@ -100,27 +112,63 @@ type pieceEvents struct {
 	events []leat.Recorded
 }
 
-// shard yields what a shard holds, and reports whether to go on.
+// shard yields what a shard holds, and reports whether to go on. A file that was
+// replaced by another meanwhile is looked for in the newer catalog.
 func (l *streamLoad) shard(ctx context.Context, shard leat.ShardID) bool {
-	found := ahead(ctx, readAhead, l.pieces(ctx, shard), func(ctx context.Context, p piece) (pieceEvents, error) {
+	for last := uint64(0); ; {
+		cat, err := l.archive.catalog(ctx, shard)
+		if err != nil {
+			l.yield(leat.Recorded{}, err)
+			return false
+		}
+		more, err := l.read(ctx, cat)
+		if errors.Is(err, fs.ErrNotExist) && cat.Number > last {
+			last = cat.Number
+			if now, e := l.archive.catalog(ctx, shard); e == nil && now.Number > last {
+				l.resume()
+				continue
+			}
+		}
+		if err != nil {
+			l.yield(leat.Recorded{}, err)
+			return false
+		}
+		return more
+	}
+}
+
+// resume makes the load go on after what was yielded.
+func (l *streamLoad) resume() {
+	switch {
+	case l.last == 0:
+	case l.wanted.Reversed():
+		l.wanted.Through = l.last - 1
+	default:
+		l.wanted.After = l.last
+	}
+}
+
+// read yields what a shard holds by one of its catalogs, and reports whether to
+// go on.
+func (l *streamLoad) read(ctx context.Context, cat *catalog) (more bool, err error) {
+	found := ahead(ctx, readAhead, l.pieces(ctx, cat), func(ctx context.Context, p piece) (pieceEvents, error) {
 		events, err := p.read(ctx)
 		return pieceEvents{p.object, events}, err
 	})
 	for p, err := range found {
 		if err != nil {
-			l.yield(leat.Recorded{}, err)
-			return false
+			return false, err
 		}
 		if l.wanted.Reversed() {
 			slices.Reverse(p.events)
 		}
 		for _, e := range p.events {
 			if !l.event(p.object, e) {
-				return false
+				return false, nil
 			}
 		}
 	}
-	return true
+	return true, nil
 }
 
 // event yields an event if it is wanted, once it is known to follow the one
@@ -178,16 +226,90 @@ func (l *streamLoad) end() {
 }
 
 // pieces yields what may hold events of the stream in a shard, in the order in
-// which they are wanted.
-func (l *streamLoad) pieces(ctx context.Context, shard leat.ShardID) iter.Seq2[piece, error] {
+// which they are wanted: compacted files up to the sequence that a catalog covers,
+// and segments above it.
+func (l *streamLoad) pieces(ctx context.Context, cat *catalog) iter.Seq2[piece, error] {
 	return func(yield func(piece, error) bool) {
-		links, err := l.archive.linksFrom(ctx, shard, 1)
+		links, err := l.archive.linksAbove(ctx, cat)
 		if err != nil {
 			yield(piece{}, err)
 			return
 		}
-		l.segments(ctx, links, 0, yield)
+		if l.wanted.Reversed() {
+			_ = l.segments(ctx, links, cat.Covered, yield) && l.files(ctx, cat.Files, yield)
+		} else {
+			_ = l.files(ctx, cat.Files, yield) && l.segments(ctx, links, cat.Covered, yield)
+		}
 	}
+}
+
+// files yields the row groups of compacted files that may hold events of the
+// stream, and reports whether to go on.
+func (l *streamLoad) files(ctx context.Context, files []compacted, yield func(piece, error) bool) bool {
+	each := func(yield func(compacted, error) bool) {
+		for i := range files {
+			f := files[i]
+			if l.wanted.Reversed() {
+				f = files[len(files)-1-i]
+			}
+			if f.MinStream <= l.stream && l.stream <= f.MaxStream && !yield(f, nil) {
+				return
+			}
+		}
+	}
+	for found, err := range ahead(ctx, lookAhead, each, l.groups) {
+		if err != nil {
+			yield(piece{}, err)
+			return false
+		}
+		for _, p := range found {
+			if !yield(p, nil) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// groups returns the row groups of a compacted file that may hold events of the
+// stream.
+func (l *streamLoad) groups(ctx context.Context, c compacted) (found []piece, err error) {
+	s := l.archive.source(c)
+	f, err := l.archive.sortedFile(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	for i := range f.groups {
+		if !f.mayHold(i, l.stream) {
+			continue
+		}
+		filter, err := l.archive.filter(ctx, s.name, f.filter(i))
+		if err != nil {
+			return nil, err
+		}
+		if filter.mayHold(l.stream) {
+			found = append(found, piece{s.name, func(ctx context.Context) ([]leat.Recorded, error) {
+				return f.load(ctx, s, i, l.stream, l.wants)
+			}})
+		}
+	}
+	if l.wanted.Reversed() {
+		slices.Reverse(found)
+	}
+	return found, nil
+}
+
+// sortedFile returns the index of a compacted file.
+func (a *Archive) sortedFile(ctx context.Context, s *sortedSource) (*sortedFile, error) {
+	if f, ok := a.parts.get(s.name); ok {
+		return f.(*sortedFile), nil
+	}
+	f, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.parts.put(s.name, f, 8*s.desc.Tail.Size) // decoded it takes some times the space
+	return f, nil
 }
 
 // segments yields the segments of links that may hold events of the stream with
@@ -230,27 +352,14 @@ func (l *streamLoad) segments(ctx context.Context, links []link, covered uint64,
 }
 
 // readSegment returns the events of the stream in a segment above a sequence.
-func (l *streamLoad) readSegment(ctx context.Context, k link, covered uint64) ([]leat.Recorded, error) {
-	r, err := l.archive.segment(ctx, k.Shard, *k.Segment)
-	if err != nil {
-		return nil, err
-	}
-	defer r.close()
-	var events []leat.Recorded
-	var e leat.Recorded
-	for range k.Segment.Events {
-		if _, err := r.borrow(&e); err != nil {
-			return nil, err
+func (l *streamLoad) readSegment(ctx context.Context, k link, covered uint64) (events []leat.Recorded, err error) {
+	err = l.archive.eventsAbove(ctx, k, covered, func(e *leat.Recorded) error {
+		if e.Stream == l.stream && l.wants(e.Version) {
+			events = append(events, keep(*e))
 		}
-		if e.Stream != l.stream || e.Seq <= covered || !l.wants(e.Version) {
-			continue
-		}
-		events = append(events, keep(e))
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-	}
-	return events, nil
+		return ctx.Err()
+	})
+	return events, err
 }
 
 // keep returns a copy of a borrowed event.
