@@ -105,10 +105,10 @@ func TestCompact(t *testing.T) {
 // A compactor is killed at each call of the store, before it or after. The next
 // one ends where it would have.
 func TestCompactInterrupted(t *testing.T) {
-	log, store := yearOf(t, seeded(t), 20)
+	log, store := yearOf(t, seeded(t), 12)
 	killed := errors.New("killed")
 	done := false
-	for n := 1; !done; n += 1 + n/4 {
+	for n := 1; !done; n += 1 + n/3 {
 		for _, after := range []bool{false, true} {
 			s := newMemoryStore()
 			for name, data := range store.objects {

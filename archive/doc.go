@@ -32,6 +32,12 @@
 // recorded, a [ConsistencyProof] that nothing was removed since a checkpoint
 // that they kept.
 //
+// # How a stream is loaded
+//
+// Segments are in the order of the log. [Archive.Compact] writes each day, and
+// then each month, again by stream, and signs a catalog of these files;
+// [Archive.Stream] reads a few small parts of them, and the segments above.
+//
 // docs/format-archive.md describes every object byte for byte, how to query the
 // segments with DuckDB, Athena or Spark, and what a third party can check.
 package archive

@@ -46,7 +46,7 @@ func writeSorted(events iter.Seq2[leat.Recorded, error], fileBytes int64, codec 
 		if err != nil {
 			return err
 		}
-		if last.Version > 0 && !before(&last, &e) {
+		if last.Version > 0 && !sortsBefore(&last, &e) {
 			return fmt.Errorf("%w: version %d of stream %q follows version %d of stream %q", leat.ErrCorrupt, e.Version, e.Stream, last.Version, last.Stream)
 		}
 		last = e
@@ -69,8 +69,8 @@ func writeSorted(events iter.Seq2[leat.Recorded, error], fileBytes int64, codec 
 	return w.finish(emit)
 }
 
-// before reports whether an event comes before another in a sorted file.
-func before(a, b *leat.Recorded) bool {
+// sortsBefore reports whether an event comes before another in a sorted file.
+func sortsBefore(a, b *leat.Recorded) bool {
 	return a.Stream < b.Stream || a.Stream == b.Stream && a.Version < b.Version
 }
 

@@ -187,7 +187,7 @@ func merge(ctx context.Context, runs []run, more iter.Seq2[leat.Recorded, error]
 		for len(sources) > 0 {
 			least := sources[0]
 			for _, s := range sources[1:] {
-				if before(&s.head, &least.head) {
+				if sortsBefore(&s.head, &least.head) {
 					least = s
 				}
 			}

@@ -11,9 +11,10 @@ import (
 )
 
 type archiveCmd struct {
-	Status archiveStatusCmd `cmd:"" help:"Show what an archive holds."`
-	Verify archiveVerifyCmd `cmd:"" help:"Check everything that an archive holds."`
-	Prove  archiveProveCmd  `cmd:"" help:"Prove that an event was recorded, or check such a proof."`
+	Status  archiveStatusCmd  `cmd:"" help:"Show what an archive holds."`
+	Verify  archiveVerifyCmd  `cmd:"" help:"Check everything that an archive holds."`
+	Prove   archiveProveCmd   `cmd:"" help:"Prove that an event was recorded, or check such a proof."`
+	Compact archiveCompactCmd `cmd:"" help:"Sort what is archived by stream, so that streams load fast."`
 }
 
 // storeFlag is how commands name where archives are.

@@ -1,0 +1,99 @@
+package archive_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/archive"
+)
+
+var yearEvents = flag.Int("year-events", 200_000, "events of the year that BenchmarkColdStream loads a stream from")
+
+// A countingStore counts what is read.
+type countingStore struct {
+	archive.Store
+	gets, bytes atomic.Int64
+}
+
+func (s *countingStore) Get(ctx context.Context, name string) ([]byte, error) {
+	data, err := s.Store.Get(ctx, name)
+	s.gets.Add(1)
+	s.bytes.Add(int64(len(data)))
+	return data, err
+}
+
+func (s *countingStore) GetRange(ctx context.Context, name string, offset, n int64) ([]byte, error) {
+	s.gets.Add(1)
+	s.bytes.Add(n)
+	return s.Store.GetRange(ctx, name, offset, n)
+}
+
+// spread makes a year of a log: its events lie in 365 days, and 20 of them are of
+// a stream of their own, on 20 days.
+func spread(log *orderLog, name string) {
+	begin, n := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), len(log.events)
+	version := uint64(0)
+	for i := range log.events {
+		e := &log.events[i]
+		e.At = begin.Add(time.Duration(float64(i) / float64(n) * float64(365*24*time.Hour))).Add(time.Duration(i))
+		if i%(n/20) == n/40 {
+			version++
+			e.Stream, e.Version = name, version
+		}
+	}
+}
+
+// BenchmarkColdStream loads a stream of 20 events that are spread over a year, from
+// a directory, with an archive that was just opened ("cold"), and again with what
+// that keeps in memory ("warm").
+//
+//	go test ./archive -run '^$' -bench ColdStream -year-events 10000000
+func BenchmarkColdStream(b *testing.B) {
+	const name = "ledger-77"
+	store := &countingStore{Store: openStore(b, b.TempDir())}
+	log := newOrderLog(*yearEvents)
+	spread(log, name)
+	flush(b, newDefaultArchiver(b, log, store), log)
+	began := time.Now()
+	r, err := openArchive(b, store, log).Compact(b.Context(), archive.CompactOptions{Key: testKey(b), TempDir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("compacted %+v in %v", r, time.Since(began).Round(time.Millisecond))
+	var a *archive.Archive
+	load := func(b *testing.B) {
+		n := 0
+		for e, err := range a.Stream(b.Context(), name, leat.Range{}) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			if n++; e.Version != uint64(n) {
+				b.Fatal(fmt.Sprintf("version %d, want %d", e.Version, n))
+			}
+		}
+		if n != 20 {
+			b.Fatalf("%d events, want 20", n)
+		}
+	}
+	for _, cold := range []bool{true, false} {
+		b.Run(map[bool]string{true: "cold", false: "warm"}[cold], func(b *testing.B) {
+			a = openArchive(b, store, log)
+			load(b)
+			store.gets.Store(0)
+			store.bytes.Store(0)
+			for b.Loop() {
+				if cold {
+					a = openArchive(b, store, log)
+				}
+				load(b)
+			}
+			b.ReportMetric(float64(store.gets.Load())/float64(b.N), "GETs/op")
+			b.ReportMetric(float64(store.bytes.Load())/float64(b.N)/1e6, "MB-read/op")
+		})
+	}
+}
