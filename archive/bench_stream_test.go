@@ -3,7 +3,6 @@ package archive_test
 import (
 	"context"
 	"flag"
-	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -73,7 +72,7 @@ func BenchmarkColdStream(b *testing.B) {
 				b.Fatal(err)
 			}
 			if n++; e.Version != uint64(n) {
-				b.Fatal(fmt.Sprintf("version %d, want %d", e.Version, n))
+				b.Fatalf("version %d, want %d", e.Version, n)
 			}
 		}
 		if n != 20 {
