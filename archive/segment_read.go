@@ -18,6 +18,7 @@ type segmentReader struct {
 	rowReader
 	object string // for errors
 	shard  leat.ShardID
+	chunks []parquet.ColumnChunk
 	desc   segment
 	next   uint64  // sequence to read
 	commit uint64  // of the last event
@@ -62,7 +63,8 @@ func (r *segmentReader) open(data []byte) error {
 	if f.Offset != stream.BloomFilterOffset || f.Size != int64(stream.BloomFilterLength) || f != extentOf(data, f.Offset, f.Size) {
 		return fmt.Errorf("its manifest says that the Bloom filter of streams is %+v", f)
 	}
-	for i, chunk := range groups[0].ColumnChunks() {
+	r.chunks = groups[0].ColumnChunks()
+	for i, chunk := range r.chunks {
 		r.columns[i] = &columnReader{pages: chunk.Pages()}
 	}
 	return nil
@@ -98,6 +100,65 @@ func (r *segmentReader) borrow(e *leat.Recorded) (leaf tlog.Hash, err error) {
 		return nil
 	})
 	return leaf, err
+}
+
+// maxSkip is how many rows are read and left out rather than sought past.
+const maxSkip = 32
+
+// load returns the events of a stream above a sequence that are wanted. It reads
+// all of the column of streams, and of the others what holds those events, so it
+// is for a reader that has read nothing yet, and is its last use.
+func (r *segmentReader) load(stream string, above uint64, wants func(version uint64) bool) (events []leat.Recorded, err error) {
+	err = r.guard(func() error {
+		rows, err := r.rowsOf(stream, max(above, r.desc.First-1)-(r.desc.First-1))
+		if err != nil {
+			return err
+		}
+		for _, chunk := range r.chunks {
+			if _, err := chunk.OffsetIndex(); err != nil { // so that seeking finds the page
+				return err
+			}
+		}
+		next := int64(-maxSkip - 1) // row that the columns stand at
+		for _, row := range rows {
+			if row-next > maxSkip {
+				for _, c := range r.columns {
+					if err := c.seek(row); err != nil {
+						return err
+					}
+				}
+				next = row
+			}
+			var e leat.Recorded
+			for ; next <= row; next++ {
+				if _, err := r.row(&e); err != nil {
+					return fmt.Errorf("at sequence %d: %w", r.desc.First+uint64(next), err)
+				}
+			}
+			if seq := r.desc.First + uint64(row); e.Seq != seq || e.Shard != r.shard || e.Stream != stream {
+				return fmt.Errorf("at sequence %d: it holds %s, sequence %d instead", seq, e.Shard, e.Seq)
+			}
+			if wants(e.Version) {
+				events = append(events, keep(e))
+			}
+		}
+		return nil
+	})
+	return events, err
+}
+
+// rowsOf returns the rows of a stream from one on.
+func (r *segmentReader) rowsOf(stream string, from uint64) (rows []int64, err error) {
+	for row := range r.desc.Events {
+		v, err := r.columns[colStream].next()
+		if err != nil {
+			return nil, err
+		}
+		if row >= from && string(v.ByteArray()) == stream {
+			rows = append(rows, int64(row))
+		}
+	}
+	return rows, nil
 }
 
 // leafHashes returns the leaf hashes of all events without reading more than

@@ -352,14 +352,13 @@ func (l *streamLoad) segments(ctx context.Context, links []link, covered uint64,
 }
 
 // readSegment returns the events of the stream in a segment above a sequence.
-func (l *streamLoad) readSegment(ctx context.Context, k link, covered uint64) (events []leat.Recorded, err error) {
-	err = l.archive.eventsAbove(ctx, k, covered, func(e *leat.Recorded) error {
-		if e.Stream == l.stream && l.wants(e.Version) {
-			events = append(events, keep(*e))
-		}
-		return ctx.Err()
-	})
-	return events, err
+func (l *streamLoad) readSegment(ctx context.Context, k link, covered uint64) ([]leat.Recorded, error) {
+	r, err := l.archive.segment(ctx, k.Shard, *k.Segment)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	return r.load(l.stream, covered, l.wants)
 }
 
 // keep returns a copy of a borrowed event.
