@@ -50,7 +50,8 @@ type Report struct {
 	Segments  uint64 // read and verified
 	Skipped   uint64 // segments that Since left out
 	Events    uint64 // in Segments
-	Bytes     int64  // of Segments
+	Compacted uint64 // compacted files that were read and compared with the segments
+	Bytes     int64  // of Segments and Compacted
 	Compared  uint64 // events that were compared with the log
 
 	// Problems is all that is wrong, and Notes what is not but may surprise.
@@ -112,11 +113,12 @@ type verification struct {
 // A verifiedChain is what is left of a shard's chain when what is damaged is left
 // out.
 type verifiedChain struct {
-	shard leat.ShardID
-	index uint32 // among the shards
-	links []link
-	whole bool // nothing is left out
-	last  uint64
+	shard   leat.ShardID
+	index   uint32    // among the shards
+	periods []*period // that are compacted, by sequence
+	links   []link
+	whole   bool // nothing is left out
+	last    uint64
 
 	mu     sync.Mutex
 	unread []span // sequences in segments that could not be read or were left out
@@ -138,6 +140,11 @@ func (c *verifiedChain) opened() *lineage {
 		return nil
 	}
 	return c.links[0].Lineage
+}
+
+// sortedChains returns the chains in the order of their shards.
+func (v *verification) sortedChains() []*verifiedChain {
+	return slices.SortedFunc(maps.Values(v.chains), func(a, b *verifiedChain) int { return cmp.Compare(a.index, b.index) })
 }
 
 func (c *verifiedChain) skip(s span) {
@@ -173,6 +180,9 @@ func (v *verification) run(ctx context.Context) error {
 		return err
 	}
 	if err := v.known(ctx); err != nil {
+		return err
+	}
+	if err := v.catalogs(ctx); err != nil {
 		return err
 	}
 	return v.segments(ctx)
@@ -311,10 +321,14 @@ func (v *verification) compareInfo(ctx context.Context) error {
 
 // segments verifies the segments of all chains.
 func (v *verification) segments(ctx context.Context) error {
-	var jobs []segmentJob
+	heads, err := v.logShards(ctx)
+	if err != nil {
+		return err
+	}
+	var jobs []verifyJob
 	events := uint64(0)
-	for _, shard := range slices.Sorted(maps.Keys(v.chains)) {
-		c := v.chains[shard]
+	for _, c := range v.sortedChains() {
+		left := uint64(0) // last sequence that is left out
 		for i, l := range c.links {
 			if l.Segment == nil {
 				continue
@@ -322,35 +336,46 @@ func (v *verification) segments(ctx context.Context) error {
 			if l.Segment.MaxAt.Before(v.options.Since) {
 				c.skip(span{l.Segment.First, l.Segment.Last})
 				v.report.Skipped++
+				left = l.Segment.Last
 				continue
 			}
-			j := segmentJob{chain: c, link: l}
+			j := segmentJob{chain: c, link: l, log: heads[c.shard]}
 			if i > 0 && c.links[i-1].Number == l.Number-1 {
 				j.before = &c.links[i-1]
 			}
-			jobs = append(jobs, j)
+			jobs = append(jobs, verifyJob{l.Segment.Size, func(ctx context.Context, w *streamWriter) error { return v.segment(ctx, j, w) }})
 			events += l.Segment.Events
 			v.total += uint64(l.Segment.Size)
 		}
-	}
-	heads, err := v.logShards(ctx)
-	if err != nil {
-		return err
+		c.periods = slices.DeleteFunc(c.periods, func(p *period) bool { return p.last <= left })
+		for _, p := range c.periods {
+			for i, f := range p.files {
+				jobs = append(jobs, verifyJob{f.Size, func(ctx context.Context, _ *streamWriter) error { return v.sorted(ctx, p, i) }})
+				v.total += uint64(f.Size)
+			}
+		}
 	}
 	if v.streams, err = newStreamCheck(events); err != nil {
 		return err
 	}
 	defer v.streams.close()
-	if err := v.work(ctx, jobs, heads); err != nil {
+	if err := v.work(ctx, jobs); err != nil {
 		return err
 	}
+	v.compare()
 	return v.versions(ctx)
 }
 
-// work verifies segments on all processors.
-func (v *verification) work(ctx context.Context, jobs []segmentJob, heads map[leat.ShardID]leat.Shard) error {
+// A verifyJob verifies one object of so many bytes.
+type verifyJob struct {
+	size int64
+	do   func(context.Context, *streamWriter) error
+}
+
+// work does jobs on all processors.
+func (v *verification) work(ctx context.Context, jobs []verifyJob) error {
 	g, ctx := errgroup.WithContext(ctx)
-	queue := make(chan segmentJob)
+	queue := make(chan verifyJob)
 	g.Go(func() error {
 		defer close(queue)
 		for _, j := range jobs {
@@ -366,10 +391,10 @@ func (v *verification) work(ctx context.Context, jobs []segmentJob, heads map[le
 		g.Go(func() error {
 			w := v.streams.writer()
 			for j := range queue {
-				if err := v.segment(ctx, j, heads[j.chain.shard], w); err != nil {
+				if err := j.do(ctx, w); err != nil {
 					return err
 				}
-				v.progress(uint64(j.link.Segment.Size))
+				v.progress(uint64(j.size))
 			}
 			return w.flush()
 		})

@@ -12,13 +12,14 @@ import (
 // A segmentJob is a segment to verify.
 type segmentJob struct {
 	chain  *verifiedChain
-	link   link  // adds the segment
-	before *link // the one before it, nil when that is damaged
+	link   link       // adds the segment
+	before *link      // the one before it, nil when that is damaged
+	log    leat.Shard // what the log that is compared has of the shard
 }
 
 // segment verifies one segment: that it is what its manifest says, and that its
 // events make the tree.
-func (v *verification) segment(ctx context.Context, j segmentJob, log leat.Shard, w *streamWriter) error {
+func (v *verification) segment(ctx context.Context, j segmentJob, w *streamWriter) error {
 	shard, desc := j.chain.shard, *j.link.Segment
 	meaning := fmt.Sprintf("sequences %d to %d of %s cannot be read from it; put back a copy with the SHA-256 %s, or archive them again from a log that has them",
 		desc.First, desc.Last, shard, desc.SHA256)
@@ -38,7 +39,7 @@ func (v *verification) segment(ctx context.Context, j segmentJob, log leat.Shard
 		err := corrupt(object, "has no Bloom filter of streams at %d: %v", desc.Filter.Offset, err)
 		return v.fault(object, err, "the events are whole, and who looks for a stream cannot find them")
 	}
-	overlooked := ""
+	overlooked, sums := "", v.summer(j.chain, desc.First)
 	var grown *edge // the tree as it grows
 	if j.before != nil {
 		e, err := j.before.edge()
@@ -48,7 +49,7 @@ func (v *verification) segment(ctx context.Context, j segmentJob, log leat.Shard
 		e = e.clone()
 		grown = &e
 	}
-	c := comparison{log: v.options.Log, shard: shard, oldest: log.Oldest, head: log.Head}
+	c := comparison{log: v.options.Log, shard: shard, oldest: j.log.Oldest, head: j.log.Head}
 	for e := (leat.Recorded{}); r.next <= desc.Last; {
 		leaf, err := r.borrow(&e)
 		if err == nil && r.next%readEvents == 0 {
@@ -61,6 +62,7 @@ func (v *verification) segment(ctx context.Context, j segmentJob, log leat.Shard
 		if grown != nil {
 			grown.add(leaf)
 		}
+		sums.event(e.Seq, leaf)
 		if overlooked == "" && !streams.mayHold(e.Stream) {
 			overlooked = strings.Clone(e.Stream)
 		}
@@ -71,6 +73,7 @@ func (v *verification) segment(ctx context.Context, j segmentJob, log leat.Shard
 			return err
 		}
 	}
+	sums.flush()
 	if grown != nil && encodeHash(grown.root()) != j.link.Tree.Root {
 		v.problem(v.archive.object(manifestName(shard, j.link.Number)), "has a tree that its events do not make",
 			"the events are whole, but no proof about them holds")

@@ -23,8 +23,8 @@ type archiveVerifyCmd struct {
 func (archiveVerifyCmd) Help() string {
 	return `
 Reads the archive from end to end and recomputes everything: each object's hash, the chain of manifests and their
-signatures, the leaf of each event, the trees, the order of sequences, times and versions, and the lineage of shards. It
-changes nothing. It names each object that is at fault, and what that means for the data; the exit code is 1 then.
+signatures, the leaf of each event, the trees, the order of sequences, times and versions, the lineage of shards, and
+that compacted files hold the same events. It changes nothing. It names each object that is at fault, and what that means for the data; the exit code is 1 then.
 
 Without --public-key it takes the archive's own word for whose signatures count, so it finds damage, and not what
 somebody has forged who can write there. That the end of a chain was cut off only checkpoints can tell that were kept
@@ -93,6 +93,7 @@ type verified struct {
 	Segments  uint64            `json:"segments"`
 	Skipped   uint64            `json:"skipped"`
 	Events    uint64            `json:"events"`
+	Compacted uint64            `json:"compacted"` // files
 	Bytes     int64             `json:"bytes"`
 	Compared  uint64            `json:"compared"`
 	Problems  []archive.Finding `json:"problems"`
@@ -121,6 +122,9 @@ func printVerified(w io.Writer, r archive.Report, took time.Duration) error {
 		mark, r.Log, r.Events, r.Segments, float64(r.Bytes)/1e6, r.Manifests, r.Shards, len(r.Problems), took.Seconds())
 	if r.Skipped > 0 {
 		fmt.Fprintf(w, "  left out %d segments with older events\n", r.Skipped)
+	}
+	if r.Compacted > 0 {
+		fmt.Fprintf(w, "  compared %d compacted files with the segments\n", r.Compacted)
 	}
 	if r.Compared > 0 {
 		fmt.Fprintf(w, "  compared %d events with the log\n", r.Compared)
