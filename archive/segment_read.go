@@ -3,7 +3,6 @@ package archive
 import (
 	"bytes"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -179,21 +178,7 @@ func (r *segmentReader) leafHashes() (hashes []tlog.Hash, err error) {
 	return hashes, err
 }
 
-// guard makes a corrupt error of what f returns, and of a panic in it: the
-// Parquet library panics on some files it did not write, and follows wrong
-// pointers in others.
-func (r *segmentReader) guard(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = corrupt(r.object, "cannot be read as Parquet: %v", p)
-		}
-	}()
-	if err := f(); err != nil {
-		return corrupt(r.object, "cannot be read: %v", err)
-	}
-	return nil
-}
+func (r *segmentReader) guard(f func() error) error { return guardParquet(r.object, f) }
 
 // event reads one row and returns its leaf hash.
 func (r *segmentReader) event(e *leat.Recorded) (leaf tlog.Hash, err error) {

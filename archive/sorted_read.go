@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"runtime/debug"
 	"sync"
 
 	"github.com/parquet-go/parquet-go"
@@ -46,6 +47,11 @@ func (s *sortedSource) open(ctx context.Context) (*sortedFile, error) {
 		if !parquet.EqualNodes(f.file.Schema(), segmentSchema) {
 			return fmt.Errorf("has other columns than format %d: %s", formatVersion, f.file.Schema())
 		}
+		for _, g := range f.file.Metadata().RowGroups {
+			if err := checkCodecs(g.Columns); err != nil {
+				return err
+			}
+		}
 		groups, _ := f.file.Lookup(groupsKey)
 		if err := json.Unmarshal([]byte(groups), &f.groups); err != nil {
 			return err
@@ -60,8 +66,10 @@ func (s *sortedSource) open(ctx context.Context) (*sortedFile, error) {
 }
 
 // guardParquet makes a corrupt error of what f returns, and of a panic in it: the
-// Parquet library panics on some files it did not write.
+// Parquet library panics on some files it did not write, and follows wrong
+// pointers in others.
 func guardParquet(object string, f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = corrupt(object, "cannot be read as Parquet: %v", p)
