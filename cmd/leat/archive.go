@@ -11,6 +11,7 @@ import (
 )
 
 type archiveCmd struct {
+	Run     archiveRunCmd     `cmd:"" help:"Copy a log to an archive, and go on with what comes."`
 	Status  archiveStatusCmd  `cmd:"" help:"Show what an archive holds."`
 	Verify  archiveVerifyCmd  `cmd:"" help:"Check everything that an archive holds."`
 	Prove   archiveProveCmd   `cmd:"" help:"Prove that an event was recorded, or check such a proof."`

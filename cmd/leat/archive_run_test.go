@@ -1,0 +1,29 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestArchiveRun archives a log, goes on after more came, and refuses a key that
+// the archive does not know.
+func TestArchiveRun(t *testing.T) {
+	dir := t.TempDir()
+	log, to, key := "dir:"+filepath.Join(dir, "log"), "file://"+filepath.Join(dir, "archive"), filepath.Join(dir, "key")
+	ok(t, "", "log", "create", log)
+	for _, want := range []string{"2 events", "3 events"} {
+		ok(t, "", "append", "--log", log, "order-1", "OrderPlaced", `{"total":1}`)
+		if want == "2 events" {
+			ok(t, "", "append", "--log", log, "order-2", "OrderPlaced", `{"total":2}`)
+		}
+		if got := ok(t, "", "archive", "run", "--once", "--log", log, "--archive", to, "--key", key); !strings.Contains(got, want) {
+			t.Errorf("archive run --once: got %q, want %q in it", got, want)
+		}
+	}
+	if got := ok(t, "", "archive", "verify", "--archive", to, "--log", log); !strings.Contains(got, "3") {
+		t.Errorf("archive verify: got %q", got)
+	}
+	other := filepath.Join(dir, "other")
+	fails(t, "is signed with", "archive", "run", "--once", "--log", log, "--archive", to, "--key", other)
+}
