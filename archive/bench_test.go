@@ -3,8 +3,6 @@ package archive_test
 import (
 	"context"
 	"fmt"
-	"io/fs"
-	"iter"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -13,20 +11,20 @@ import (
 	"github.com/leathq/leat/archive"
 )
 
-// BenchmarkArchive writes segments of orders into a store that forgets them. Its
-// MB/s are bytes of events, ratio is bytes of events by bytes of segments.
+// BenchmarkArchive archives orders into memory. Its MB/s are bytes of events,
+// ratio is bytes of events by bytes of segments.
 func BenchmarkArchive(b *testing.B) {
 	log := newOrderLog(200_000)
 	for b.Loop() {
-		store := &forgetfulStore{}
-		a, err := archive.NewArchiver(log, store, archive.Config{Key: testKey(b)})
-		if err != nil {
-			b.Fatal(err)
-		}
+		a := newDefaultArchiver(b, log, newMemoryStore())
 		if err := a.Flush(b.Context(), log.head()); err != nil {
 			b.Fatal(err)
 		}
-		b.ReportMetric(float64(log.bytes)/float64(store.bytes), "ratio")
+		s, err := a.Status(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(log.bytes)/float64(s.Bytes), "ratio")
 	}
 	perEvent(b, log)
 }
@@ -123,40 +121,6 @@ func (l *orderLog) Shards(context.Context) ([]leat.Shard, error) { return []leat
 func (l *orderLog) ReadShard(_ context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions) (leat.Batch, error) {
 	next := min(after+uint64(o.Limit), l.shard.Head)
 	return leat.Batch{Shard: shard, Epoch: 1, Events: l.events[after:next], Next: next, Head: l.shard.Head}, nil
-}
-
-// A forgetfulStore counts the bytes of segments and keeps only log.json.
-type forgetfulStore struct {
-	description []byte
-	bytes       int64
-}
-
-func (s *forgetfulStore) Create(_ context.Context, _ string, data []byte) error {
-	if s.description == nil {
-		s.description = data
-		return nil
-	}
-	s.bytes += int64(len(data))
-	return nil
-}
-
-func (s *forgetfulStore) Get(context.Context, string) ([]byte, error) {
-	if s.description == nil {
-		return nil, fs.ErrNotExist
-	}
-	return s.description, nil
-}
-
-func (s *forgetfulStore) GetRange(context.Context, string, int64, int64) ([]byte, error) {
-	return nil, fs.ErrNotExist
-}
-
-func (s *forgetfulStore) Size(context.Context, string) (int64, error) { return 0, fs.ErrNotExist }
-
-func (s *forgetfulStore) Remove(context.Context, string) error { return nil }
-
-func (s *forgetfulStore) List(context.Context, string, string) iter.Seq2[string, error] {
-	return func(func(string, error) bool) {}
 }
 
 // BenchmarkVerify verifies the same and more, in segments of 16 MiB.
