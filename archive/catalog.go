@@ -217,3 +217,27 @@ func (a *Archive) source(f compacted) *sortedSource {
 		return a.part(ctx, object, s)
 	}}
 }
+
+// unnamed returns the compacted files of a shard that a catalog does not name.
+func (a *Archive) unnamed(ctx context.Context, c *catalog) ([]string, error) {
+	named := make(map[string]bool)
+	for _, f := range c.Files {
+		named[f.Object] = true
+	}
+	for _, r := range c.Retired {
+		named[r.Object] = true
+	}
+	var objects []string
+	for _, level := range []string{levelDay, levelMonth} {
+		folder := levelFolder(c.Shard, level)
+		for name, err := range a.store.List(ctx, a.object(folder), "") {
+			if err != nil {
+				return nil, err
+			}
+			if !named[folder+name] {
+				objects = append(objects, a.object(folder+name))
+			}
+		}
+	}
+	return objects, nil
+}

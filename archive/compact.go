@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"time"
 
@@ -371,30 +372,18 @@ func (c *compaction) create(ctx context.Context, f compacted, data []byte) error
 // sweep removes files that a catalog does not name and no later one will, and old
 // catalogs.
 func (c *compaction) sweep(ctx context.Context, cat *catalog) error {
-	named := make(map[string]bool)
-	for _, f := range cat.Files {
-		named[f.Object] = true
+	unnamed, err := c.archive.unnamed(ctx, cat)
+	if err != nil {
+		return err
 	}
-	for _, r := range cat.Retired {
-		named[r.Object] = true
-	}
-	for _, level := range []string{levelDay, levelMonth} {
-		folder := levelFolder(cat.Shard, level)
-		var unnamed []string
-		for name, err := range c.archive.store.List(ctx, c.archive.object(folder), "") {
-			if err != nil {
-				return err
-			}
-			if g, ok := generationOf(name); ok && g <= cat.Number && !named[folder+name] {
-				unnamed = append(unnamed, folder+name)
-			}
+	for _, object := range unnamed {
+		if g, ok := generationOf(path.Base(object)); !ok || g > cat.Number {
+			continue
 		}
-		for _, name := range unnamed {
-			if err := c.archive.store.Remove(ctx, c.archive.object(name)); err != nil {
-				return err
-			}
-			c.report.Removed++
+		if err := c.archive.store.Remove(ctx, object); err != nil {
+			return err
 		}
+		c.report.Removed++
 	}
 	numbers, err := c.archive.catalogNumbers(ctx, cat.Shard)
 	if err != nil {

@@ -158,23 +158,12 @@ func (v *verification) catalogOf(ctx context.Context, c *verifiedChain) error {
 
 // unnamed notes compacted files that no catalog names.
 func (v *verification) unnamed(ctx context.Context, cat *catalog) error {
-	named := make(map[string]bool)
-	for _, f := range cat.Files {
-		named[f.Object] = true
+	unnamed, err := v.archive.unnamed(ctx, cat)
+	if err != nil {
+		return err
 	}
-	for _, r := range cat.Retired {
-		named[r.Object] = true
-	}
-	for _, level := range []string{levelDay, levelMonth} {
-		folder := levelFolder(cat.Shard, level)
-		for name, err := range v.archive.store.List(ctx, v.archive.object(folder), "") {
-			if err != nil {
-				return err
-			}
-			if !named[folder+name] {
-				v.note(v.archive.object(folder+name), "is named by no catalog that counts", "readers ignore it; leat archive compact removes it in time")
-			}
-		}
+	for _, object := range unnamed {
+		v.note(object, "is named by no catalog that counts", "readers ignore it; leat archive compact removes it in time")
 	}
 	return nil
 }
