@@ -109,8 +109,9 @@ func (l *Log) splitSince(ctx context.Context, latest, shard leat.ShardID, at lea
 }
 
 // Import implements leat.Importer. The events of one call go in one message, so
-// they are 40 MiB together at most. When the answer is lost, it finds out
-// whether they were recorded before it tries again.
+// they are 40 MiB together at most. Import asks for the shard's head first: when
+// the answer is lost, a head that has moved to the last of them says that they
+// were recorded, since nobody else writes to the shard meanwhile.
 func (l *Log) Import(ctx context.Context, shard leat.ShardID, events []leat.Recorded) error {
 	if err := leat.CheckImport(shard, events); err != nil {
 		return err
@@ -122,33 +123,37 @@ func (l *Log) Import(ctx context.Context, shard leat.ShardID, events []leat.Reco
 	if _, err := checkSize("events", req); err != nil {
 		return err
 	}
-	lost := false
+	var before *uint64 // the head before anything was sent
 	err := l.conn.call(ctx, func(ctx context.Context) error {
-		if lost && len(events) > 0 {
-			if done, err := l.imported(ctx, shard, &events[len(events)-1]); err != nil || done {
+		if len(events) > 0 {
+			head, err := l.head(ctx, shard)
+			switch last := events[len(events)-1].Seq; {
+			case err != nil:
 				return err
+			case before == nil:
+				before = &head
+			case *before < last && head == last:
+				return nil // recorded, and the answer was lost
 			}
 		}
-		lost = true
 		_, err := l.rpc.Import(ctx, req)
 		return err
 	})
 	return l.failed("import into "+string(shard), err)
 }
 
-// imported reports whether the last event of an Import, which is recorded
-// whole or not at all, is in the log. Nobody else writes to it meanwhile.
-func (l *Log) imported(ctx context.Context, shard leat.ShardID, last *leat.Recorded) (bool, error) {
+// head returns the last sequence of a shard, 0 for a shard that is not there.
+func (l *Log) head(ctx context.Context, shard leat.ShardID) (uint64, error) {
 	m, err := l.rpc.Shards(ctx, &leatv1.ShardsRequest{Log: l.name})
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	for _, s := range m.GetShards() {
 		if s.GetId() == string(shard) {
-			return s.GetHead() == last.Seq, nil
+			return s.GetHead(), nil
 		}
 	}
-	return false, nil
+	return 0, nil
 }
 
 // failed says what was being done when err happened. The log's own errors say
