@@ -310,6 +310,9 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := stream.Recv(); err != nil { // it is being served now, before the other
+		t.Fatal(err)
+	}
 	l := d.client(t, client.Options{})
 	b, err := l.ReadShard(t.Context(), leat.ShardNumber(0), 0, leat.ReadOptions{})
 	if err != nil || len(b.Events) == 0 {
