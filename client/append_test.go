@@ -266,7 +266,7 @@ func version(t testing.TB, log leat.Log, stream string) (v uint64) {
 // await waits until something holds, and fails the test when it never does.
 func await(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

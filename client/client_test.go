@@ -85,7 +85,7 @@ func serveAt(t testing.TB, address string, log leat.Log, leases leat.Leases) *se
 // stop returns what stops the server, once.
 func (s *served) stop(t testing.TB) func() {
 	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.rpc.Shutdown(ctx); err != nil {
 			t.Errorf("shut down: %v", err)

@@ -64,7 +64,7 @@ func TestServerRestarts(t *testing.T) {
 		for range writers * each / (restarts + 1) {
 			<-recorded
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		if i%2 == 0 {
 			cancel() // cuts everything off
 		}

@@ -30,7 +30,7 @@ func (s *safeBuilder) Write(p []byte) (int, error) {
 // await waits until the logger was told of something.
 func (s *safeBuilder) await(t testing.TB, what string) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		s.mu.Lock()
 		if s.told == nil {
