@@ -204,36 +204,6 @@ func (a *Archive) shards(ctx context.Context) ([]leat.ShardID, error) {
 	return shards, nil
 }
 
-// tail returns the last link of a shard's chain, the zero link when there is
-// none. It checks that no number is missing, and does not follow the chain.
-func (a *Archive) tail(ctx context.Context, shard leat.ShardID) (link, error) {
-	last, err := a.lastNumber(ctx, shard)
-	if err != nil || last == 0 {
-		return link{}, err
-	}
-	return a.link(ctx, shard, last)
-}
-
-// lastNumber returns the number of the last manifest of a shard, 0 when there is
-// none.
-func (a *Archive) lastNumber(ctx context.Context, shard leat.ShardID) (uint64, error) {
-	last := uint64(0)
-	for name, err := range a.store.List(ctx, a.object(manifestFolder(shard)), "") {
-		if err != nil {
-			return 0, err
-		}
-		number, ok := manifestNumber(name)
-		if !ok {
-			continue
-		}
-		if number != last+1 {
-			return 0, corrupt(a.object(manifestName(shard, last+1)), "is missing, though number %d exists", number)
-		}
-		last = number
-	}
-	return last, nil
-}
-
 // get returns an object that has to be there.
 func (a *Archive) get(ctx context.Context, object string) ([]byte, error) {
 	data, err := a.store.Get(ctx, object)

@@ -1,9 +1,7 @@
 package archive_test
 
 import (
-	"context"
 	"flag"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,25 +10,6 @@ import (
 )
 
 var yearEvents = flag.Int("year-events", 200_000, "events of the year that BenchmarkColdStream loads a stream from")
-
-// A countingStore counts what is read.
-type countingStore struct {
-	archive.Store
-	gets, bytes atomic.Int64
-}
-
-func (s *countingStore) Get(ctx context.Context, name string) ([]byte, error) {
-	data, err := s.Store.Get(ctx, name)
-	s.gets.Add(1)
-	s.bytes.Add(int64(len(data)))
-	return data, err
-}
-
-func (s *countingStore) GetRange(ctx context.Context, name string, offset, n int64) ([]byte, error) {
-	s.gets.Add(1)
-	s.bytes.Add(n)
-	return s.Store.GetRange(ctx, name, offset, n)
-}
 
 // spread makes a year of a log: its events lie in 365 days, and 20 of them are of
 // a stream of their own, on 20 days.
