@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io/fs"
+	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -23,7 +24,7 @@ import (
 // and it needs no memory.
 
 // remade is what damage to compacted files means.
-const remade = "no event is lost: the segments have them. Remove it, and what replaced it, and run leat archive compact"
+const remade = "no event is lost: the segments have them. Put back a copy of it, or remove all of the shard's folder in compact/ and run leat archive compact"
 
 // An eventSum is the sum of some events.
 type eventSum struct {
@@ -135,7 +136,7 @@ func (v *verification) catalogOf(ctx context.Context, c *verifiedChain) error {
 		last = cat
 	}
 	if last == nil {
-		return nil
+		return v.unnamed(ctx, &catalog{Shard: c.shard})
 	}
 	object := v.archive.object(catalogName(c.shard, last.Number))
 	i, found := slices.BinarySearchFunc(c.links, last.Manifest.Number, func(l link, n uint64) int { return cmp.Compare(l.Number, n) })
@@ -156,14 +157,22 @@ func (v *verification) catalogOf(ctx context.Context, c *verifiedChain) error {
 	return v.unnamed(ctx, last)
 }
 
-// unnamed notes compacted files that no catalog names.
+// unnamed notes compacted files that no catalog names. When they were made for a
+// catalog that is not there, a compactor was killed before it wrote that, or
+// somebody has removed it. Nobody can tell, and it makes no difference: whichever
+// catalog is the last, readers find each event once, in the files that it names or
+// in the segments above them.
 func (v *verification) unnamed(ctx context.Context, cat *catalog) error {
 	unnamed, err := v.archive.unnamed(ctx, cat)
 	if err != nil {
 		return err
 	}
 	for _, object := range unnamed {
-		v.note(object, "is named by no catalog that counts", "readers ignore it; leat archive compact removes it in time")
+		what := "is named by no catalog that counts"
+		if g, ok := generationOf(path.Base(object)); ok && g > cat.Number {
+			what = fmt.Sprintf("was made for catalog %d, which is not there", g)
+		}
+		v.note(object, what, "readers ignore it; leat archive compact removes it in time")
 	}
 	return nil
 }
