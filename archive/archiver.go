@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -72,8 +71,7 @@ type Archiver struct {
 	chains  map[leat.ShardID]*chain
 	file    bytes.Buffer // the segment being cut
 
-	mu  sync.Mutex
-	err error // of the last attempt of Run
+	progress progress
 }
 
 // A position tells whether the archive and the log have moved on.
@@ -115,13 +113,17 @@ func NewArchiver(log leat.Log, store Store, c Config) (*Archiver, error) {
 // Run archives the log until ctx ends, and then returns nil. Events of a segment
 // not yet cut are left to the next Run or Flush.
 //
-// When the store or the log fails it tries again, less and less often; Status
-// tells the error. It returns an error that trying again cannot mend: the log
-// was trimmed below what is archived ([leat.ErrTrimmed]), it is not the log that
-// was archived or has lost events ([leat.ErrDiverged]), the archive is damaged
-// ([leat.ErrCorrupt]) or of a newer format ([leat.ErrUnsupported]), or the log
-// was closed ([leat.ErrClosed]).
-func (a *Archiver) Run(ctx context.Context) error {
+// When the store or the log fails it tries again, less and less often, also when
+// credentials have expired or the bucket is gone; Stats tells the error. It
+// returns an error that trying again cannot mend: the log was trimmed above what
+// is archived ([leat.ErrTrimmed]), it is not the log that was archived, has lost
+// events, or was restored elsewhere since ([leat.ErrDiverged]), the archive is
+// damaged ([leat.ErrCorrupt]) or of a newer format ([leat.ErrUnsupported]), it is
+// signed with another key ([ErrOtherKey]), or the log was closed
+// ([leat.ErrClosed]).
+func (a *Archiver) Run(ctx context.Context) (err error) {
+	a.progress.running(nil)
+	defer func() { a.progress.stopped(err) }()
 	wait := pollInterval
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -135,7 +137,7 @@ func (a *Archiver) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		a.setErr(err)
+		a.progress.running(err)
 		switch {
 		case fatal(err):
 			return err
@@ -151,8 +153,7 @@ func (a *Archiver) Run(ctx context.Context) error {
 // fatal reports whether trying again is of no use.
 func fatal(err error) bool {
 	for _, target := range []error{
-		leat.ErrTrimmed, leat.ErrDiverged, leat.ErrCorrupt, leat.ErrUnsupported, leat.ErrInvalid,
-		leat.ErrNotFound, leat.ErrDenied, leat.ErrClosed,
+		leat.ErrTrimmed, leat.ErrDiverged, leat.ErrCorrupt, leat.ErrUnsupported, leat.ErrInvalid, leat.ErrClosed, ErrOtherKey,
 	} {
 		if errors.Is(err, target) {
 			return true
@@ -191,6 +192,9 @@ func (a *Archiver) pass(ctx context.Context, to leat.Checkpoint) error {
 	var last position
 	for {
 		err := a.tryPass(ctx, to)
+		if ctx.Err() == nil {
+			a.progress.tried(err)
+		}
 		if err == nil {
 			return nil
 		}
@@ -256,7 +260,7 @@ func (a *Archiver) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.verify(ctx, info, shards, tails); err != nil {
+	if err := compare(ctx, a.log, info, shards, tails); err != nil {
 		return fmt.Errorf("compare log %s with its archive: %w", info.ID, err)
 	}
 	a.archive, a.chains = archive, make(map[leat.ShardID]*chain)
@@ -265,51 +269,8 @@ func (a *Archiver) open(ctx context.Context) error {
 		a.chains[shard] = newChain(tail)
 		a.opened.manifests += tail.Number
 	}
-	return nil
-}
-
-// verify returns a [*leat.DivergedError] unless what is archived lies on the
-// history of the log. Each chain is compared under its own epoch, because an
-// archiver may have been killed when it had begun a new epoch in some only.
-func (a *Archiver) verify(ctx context.Context, info leat.Info, shards []leat.Shard, tails map[leat.ShardID]link) error {
-	for id, tail := range tails {
-		c := leat.Checkpoint{Log: info.ID, Epoch: tail.Epoch}
-		c.Set(id, tail.Total.Events)
-		if err := c.Verify(info, shards); err != nil {
-			return err
-		}
-	}
 	for _, s := range shards {
-		tail := tails[s.ID]
-		if tail.Kind == kindClose && (!s.Closed || s.Head > tail.Total.Events) {
-			return &leat.DivergedError{Reason: fmt.Sprintf("%s ends at %d in the archive, and goes on in the log", s.ID, tail.Total.Events)}
-		}
-		if err := a.compareLast(ctx, tail); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// compareLast returns a [*leat.DivergedError] when the last event of an archived
-// segment is not the log's, as after the log was set back to a copy and went on.
-// The log may have trimmed it.
-func (a *Archiver) compareLast(ctx context.Context, tail link) error {
-	if tail.Segment == nil {
-		return nil
-	}
-	last := tail.Segment.Last
-	b, err := a.log.ReadShard(ctx, tail.Shard, last-1, leat.ReadOptions{Filter: leat.Filter{System: true}, Limit: 1})
-	switch {
-	case errors.Is(err, leat.ErrTrimmed):
-		return nil
-	case err != nil:
-		return err
-	case len(b.Events) == 0 || b.Events[0].Seq != last:
-		return fmt.Errorf("read %s after %d: the log is %w: it did not return the next event", tail.Shard, last-1, leat.ErrCorrupt)
-	case !b.Events[0].At.Equal(tail.Segment.MaxAt):
-		return &leat.DivergedError{Reason: fmt.Sprintf("event %d of %s was committed at %s in the log, at %s in the archive",
-			last, tail.Shard, b.Events[0].At.Format(time.RFC3339Nano), tail.Segment.MaxAt.Format(time.RFC3339Nano))}
+		a.progress.reached(s.ID, tails[s.ID].Total.Events)
 	}
 	return nil
 }
@@ -426,6 +387,7 @@ func (a *Archiver) cut(ctx context.Context, shard leat.ShardID, c *chain) error 
 	if err := a.commit(ctx, c, m); err != nil {
 		return err
 	}
+	a.progress.added(desc)
 	c.pending = nil
 	return nil
 }
@@ -475,11 +437,6 @@ func (a *Archiver) commit(ctx context.Context, c *chain, m manifest) error {
 		return err
 	}
 	c.tail = link{m, hexSum(data)}
+	a.progress.reached(m.Shard, m.Total.Events)
 	return nil
-}
-
-func (a *Archiver) setErr(err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.err = err
 }

@@ -32,9 +32,7 @@ func (a *Archiver) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, fmt.Errorf("status of the archive: %w", err)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	st.Err = a.err
+	st.Err = a.Err()
 	return st, nil
 }
 
@@ -71,15 +69,12 @@ func (a *Archiver) status(ctx context.Context) (Status, error) {
 			continue
 		}
 		st.Lag += s.Head - done
-		b, err := a.log.ReadShard(ctx, s.ID, done, leat.ReadOptions{Filter: leat.Filter{System: true}, Limit: 1})
+		first, err := readOne(ctx, a.log, s.ID, done+1)
 		if err != nil {
 			return Status{}, err
 		}
-		if len(b.Events) == 0 {
-			return Status{}, fmt.Errorf("read %s after %d: the log is %w: it returned no events", s.ID, done, leat.ErrCorrupt)
-		}
-		if at := b.Events[0].At; st.Oldest.IsZero() || at.Before(st.Oldest) {
-			st.Oldest = at
+		if st.Oldest.IsZero() || first.At.Before(st.Oldest) {
+			st.Oldest = first.At
 		}
 	}
 	return st, nil

@@ -19,6 +19,10 @@ import (
 // no further: who can write to the store can add an object with a key of their
 // own, and nobody who was told which key to trust believes it.
 
+// ErrOtherKey says that an archive is signed with another key than that which
+// was given. It is a [leat.ErrDenied].
+var ErrOtherKey = fmt.Errorf("%w: another key", leat.ErrDenied)
+
 // A succession says that a key follows others.
 type succession struct {
 	log    string
@@ -171,7 +175,7 @@ func (a *Archive) admit(ctx context.Context, k *Key, anew bool) error {
 	switch {
 	case known == nil && !first && !anew:
 		return fmt.Errorf("%w: the archive of log %s is signed with %s, and the key given is %s: give the other, or say that this is a new one",
-			leat.ErrDenied, a.desc.Log, a.desc.Key, k.Public())
+			ErrOtherKey, a.desc.Log, a.desc.Key, k.Public())
 	case known == nil && anew && (!first || len(before) > 1):
 		if err := a.vouch(ctx, k, given[0]); err != nil {
 			return err

@@ -76,7 +76,7 @@ func (cmd archiveRunCmd) once(ctx context.Context, c console, log leat.Log, a *a
 }
 
 // complainEvery is how often run looks whether the archiver is in trouble.
-const complainEvery = 10 * time.Second
+const complainEvery = time.Second
 
 // run archives until ctx ends, and tells what keeps the archiver from it.
 func (cmd archiveRunCmd) run(ctx context.Context, c console, a *archive.Archiver) error {
@@ -92,12 +92,8 @@ func (cmd archiveRunCmd) run(ctx context.Context, c console, a *archive.Archiver
 				return
 			case <-ticker.C:
 			}
-			s, err := a.Status(ctx)
-			if err == nil {
-				err = s.Err
-			}
 			text := ""
-			if err != nil && ctx.Err() == nil {
+			if err := a.Err(); err != nil {
 				text = err.Error()
 			}
 			if text != last && text != "" {
