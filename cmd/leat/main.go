@@ -33,6 +33,7 @@ type cli struct {
 	Backup  backupCmd  `cmd:"" help:"Copy a log, so that it can be used again when this one is lost."`
 	Archive archiveCmd `cmd:"" help:"Keep a log for good in object storage, and check what is kept."`
 	Restore restoreCmd `cmd:"" help:"Make a log again from its archive."`
+	Retain  retainCmd  `cmd:"" help:"Remove old events from a log that are safe in its archive."`
 	Doctor  doctorCmd  `cmd:"" help:"Check everything that a log's directory holds."`
 	Serve   serveCmd   `cmd:"" help:"Serve the logs in a directory to other processes."`
 }

@@ -205,7 +205,7 @@ func TestFollow(t *testing.T) {
 
 func TestHelpTeaches(t *testing.T) {
 	for _, args := range [][]string{
-		{"--help"}, {"append", "--help"}, {"read", "--help"}, {"follow", "--help"}, {"log", "create", "--help"}, {"doctor", "--help"}, {"backup", "--help"}, {"log", "trim", "--help"},
+		{"--help"}, {"append", "--help"}, {"read", "--help"}, {"follow", "--help"}, {"log", "create", "--help"}, {"doctor", "--help"}, {"backup", "--help"}, {"log", "trim", "--help"}, {"retain", "--help"}, {"serve", "--help"},
 	} {
 		code, out, _ := leatCmd(t, "", args...)
 		if code != 0 || !strings.Contains(out, "$ leat ") {
