@@ -95,45 +95,39 @@ func (d *dirStore) sweep(before time.Time) error {
 	return nil
 }
 
-// path returns where an object or folder lies.
-func (d *dirStore) path(name string) (string, error) {
+// call does something with the file of an object when it is its turn.
+func (d *dirStore) call(ctx context.Context, name string, do func(path string) error) error {
 	if err := CheckName(name); err != nil {
-		return "", err
+		return err
 	}
-	return filepath.Join(d.root, filepath.FromSlash(name)), nil
+	return d.turn(ctx, func() error { return do(filepath.Join(d.root, filepath.FromSlash(name))) })
 }
 
-// begin waits for the turn of a call. The call then ends with d.end.
-func (d *dirStore) begin(ctx context.Context) error {
+// turn does something when there are few enough calls under way.
+func (d *dirStore) turn(ctx context.Context, do func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	select {
 	case d.calls <- struct{}{}:
-		return nil
+		defer func() { <-d.calls }()
+		return do()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (d *dirStore) end() { <-d.calls }
-
 func (d *dirStore) Create(ctx context.Context, name string, data []byte) error {
-	path, err := d.path(name)
-	if err != nil {
-		return err
-	}
-	if err := d.begin(ctx); err != nil {
-		return err
-	}
-	defer d.end()
-	if d.denied != nil {
-		return fmt.Errorf("create object %s: %w", path, d.denied)
-	}
-	if err := d.create(path, data); err != nil {
-		return fmt.Errorf("create object %s: %w", path, classify(err))
-	}
-	return nil
+	return d.call(ctx, name, func(path string) error {
+		err := d.denied
+		if err == nil {
+			err = classify(d.create(path, data))
+		}
+		if err != nil {
+			return fmt.Errorf("create object %s: %w", path, err)
+		}
+		return nil
+	})
 }
 
 // classify adds what an error of the file system means to callers.
@@ -241,31 +235,29 @@ func (d *dirStore) GetRange(ctx context.Context, name string, offset, n int64) (
 }
 
 // read returns the bytes of an object that a function of its size tells.
-func (d *dirStore) read(ctx context.Context, name string, part func(size int64) (offset, n int64)) ([]byte, error) {
-	path, err := d.path(name)
+func (d *dirStore) read(ctx context.Context, name string, part func(size int64) (offset, n int64)) (data []byte, err error) {
+	err = d.call(ctx, name, func(path string) error {
+		f, err := os.Open(path)
+		if err != nil {
+			return fmt.Errorf("get object: %w", absent(err))
+		}
+		defer f.Close()
+		size, err := objectSize(f.Stat())
+		if err != nil {
+			return fmt.Errorf("get object %s: %w", path, err)
+		}
+		offset, n := part(size)
+		if n > size-offset { // before there is memory for them
+			return fmt.Errorf("get %d bytes at %d of object %s: %w: it has %d", n, offset, path, io.ErrUnexpectedEOF, size)
+		}
+		data = make([]byte, n)
+		if _, err := io.ReadFull(io.NewSectionReader(f, offset, n), data); err != nil {
+			return fmt.Errorf("get %d bytes at %d of object %s: %w", n, offset, path, err)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	if err := d.begin(ctx); err != nil {
-		return nil, err
-	}
-	defer d.end()
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("get object: %w", absent(err))
-	}
-	defer f.Close()
-	size, err := objectSize(f.Stat())
-	if err != nil {
-		return nil, fmt.Errorf("get object %s: %w", path, err)
-	}
-	offset, n := part(size)
-	if n > size-offset { // before there is memory for them
-		return nil, fmt.Errorf("get %d bytes at %d of object %s: %w: it has %d", n, offset, path, io.ErrUnexpectedEOF, size)
-	}
-	data := make([]byte, n)
-	if _, err := io.ReadFull(io.NewSectionReader(f, offset, n), data); err != nil {
-		return nil, fmt.Errorf("get %d bytes at %d of object %s: %w", n, offset, path, err)
 	}
 	return data, nil
 }
@@ -290,38 +282,27 @@ func absent(err error) error {
 	return err
 }
 
-func (d *dirStore) Size(ctx context.Context, name string) (int64, error) {
-	path, err := d.path(name)
-	if err != nil {
-		return 0, err
-	}
-	if err := d.begin(ctx); err != nil {
-		return 0, err
-	}
-	defer d.end()
-	size, err := objectSize(os.Stat(path))
-	if err != nil {
-		return 0, fmt.Errorf("size of object %s: %w", path, err)
-	}
-	return size, nil
+func (d *dirStore) Size(ctx context.Context, name string) (size int64, err error) {
+	err = d.call(ctx, name, func(path string) error {
+		if size, err = objectSize(os.Stat(path)); err != nil {
+			return fmt.Errorf("size of object %s: %w", path, err)
+		}
+		return nil
+	})
+	return size, err
 }
 
 func (d *dirStore) Remove(ctx context.Context, name string) error {
-	path, err := d.path(name)
-	if err != nil {
-		return err
-	}
-	if err := d.begin(ctx); err != nil {
-		return err
-	}
-	defer d.end()
-	if _, err = objectSize(os.Lstat(path)); err == nil {
-		err = os.Remove(path)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove object: %w", classify(err))
-	}
-	return nil
+	return d.call(ctx, name, func(path string) error {
+		_, err := objectSize(os.Lstat(path))
+		if err == nil {
+			err = os.Remove(path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove object: %w", classify(err))
+		}
+		return nil
+	})
 }
 
 func (d *dirStore) List(ctx context.Context, folder, after string) iter.Seq2[string, error] {
@@ -342,18 +323,22 @@ func (d *dirStore) List(ctx context.Context, folder, after string) iter.Seq2[str
 	}
 }
 
-func (d *dirStore) list(ctx context.Context, folder string) ([]string, error) {
-	path := d.root
-	if folder != "" {
-		var err error
-		if path, err = d.path(strings.TrimSuffix(folder, "/")); err != nil {
-			return nil, err
-		}
+func (d *dirStore) list(ctx context.Context, folder string) (names []string, err error) {
+	read := func(path string) error {
+		names, err = readNames(path)
+		return err
 	}
-	if err := d.begin(ctx); err != nil {
-		return nil, err
+	if folder == "" {
+		err = d.turn(ctx, func() error { return read(d.root) })
+		return names, err
 	}
-	defer d.end()
+	err = d.call(ctx, strings.TrimSuffix(folder, "/"), read)
+	return names, err
+}
+
+// readNames returns the names in a directory, sorted. One that is not there has
+// none.
+func readNames(path string) ([]string, error) {
 	entries, err := os.ReadDir(path)
 	if errors.Is(absent(err), fs.ErrNotExist) {
 		return nil, nil

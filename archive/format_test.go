@@ -21,8 +21,8 @@ var update = flag.Bool("update", false, "write testdata/format-1 anew; only befo
 
 const format1 = "testdata/format-1"
 
-// sample returns the log that is archived in testdata/format-1.
-func sample(t *testing.T) *leattest.Log {
+// format1Log returns the log that is archived in testdata/format-1.
+func format1Log(t *testing.T) *leattest.Log {
 	t.Helper()
 	now := time.Date(2026, 3, 4, 5, 6, 7, 123456789, time.UTC)
 	log := newLog(t, leat.Config{ID: "shop"}, func() time.Time { return now })
@@ -47,7 +47,7 @@ func sample(t *testing.T) *leattest.Log {
 
 // Every later version reads what this one wrote.
 func TestFormat1IsRead(t *testing.T) {
-	log := sample(t)
+	log := format1Log(t)
 	if *update {
 		if err := os.RemoveAll(format1); err != nil {
 			t.Fatal(err)
@@ -87,7 +87,7 @@ func TestFormat1IsRead(t *testing.T) {
 
 // The leaf hash that docs/format-archive.md computes as an example.
 func TestLeafHash(t *testing.T) {
-	log, store := sample(t), newMemoryStore()
+	log, store := format1Log(t), newMemoryStore()
 	flush(t, newArchiver(t, log, store), log)
 	segment := store.objects["shop/"+manifests(t, store, "shop", leat.ShardNumber(0))[1].Segment.Object]
 	rows, err := parquet.Read[struct {
