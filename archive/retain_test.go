@@ -70,7 +70,7 @@ func (a *aged) read(t testing.TB) map[leat.ShardID][]leat.Recorded {
 	all := make(map[leat.ShardID][]leat.Recorded)
 	for _, s := range a.shards(t) {
 		for after := s.Oldest - 1; after < s.Head; {
-			b, err := a.ReadShard(t.Context(), s.ID, after, leat.ReadOptions{Filter: everything})
+			b, err := a.ReadShard(t.Context(), s.ID, after, leat.ReadOptions{Filter: leat.Filter{System: true}})
 			if err != nil {
 				t.Fatal(err)
 			}
