@@ -239,7 +239,7 @@ func (c *compaction) days(ctx context.Context, cat *catalog, links []link) (*cat
 				day = newSorter(c, period, e.Seq)
 			}
 			ref = manifestRef{l.Number, l.sum}
-			return day.add(ctx, keep(*e))
+			return day.add(ctx, keep(e))
 		})
 		if errors.Is(err, errDayGoesOn) {
 			return cat, nil

@@ -2,9 +2,8 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"unsafe"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -27,12 +26,6 @@ type Restored struct {
 	Checkpoints []Checkpoint
 }
 
-// Bounds of one Import. Each is one write and one sync.
-const (
-	importBytes  = 4 << 20
-	importEvents = 20_000
-)
-
 // Restore makes an empty log that was created with Config hold what the archive
 // held then: each event with its sequence, commit, version, ID and At. All of it
 // is durable when Restore returns. Nobody else may use the log meanwhile.
@@ -41,12 +34,14 @@ const (
 // compares the last event of each shard with the archive's, so that a log to
 // which somebody has appended is a [leat.ErrDiverged].
 //
-// What is imported is verified as by Events, and its Merkle tree compared with
-// each signed manifest on the way. At the end Restore reads all of the log again
-// and compares the roots of what it returns with the signed ones. What is damaged
-// in the archive is a [leat.ErrCorrupt] that names the object; put it back and
-// call Restore again. Progress, unless it is nil, is told from one goroutine how
-// much is done, of the events to import and the events to read again.
+// The manifests and the SHA-256 of each segment are verified before anything of
+// it is imported. Behind the import, Restore reads all of the log again, from the
+// first event on, computes the leaf hash of each event, and compares the root of
+// their tree with that of each signed manifest. So what the log returns is what was
+// archived, whoever made a mistake in between. What is damaged in the archive is
+// a [leat.ErrCorrupt] that names the object; put it back and call Restore again.
+// Progress, unless it is nil, is told how much is done, of the events to import
+// and the events to read again, by one goroutine at a time.
 func (a *Archive) Restore(ctx context.Context, log Target, progress func(done, total uint64)) (Restored, error) {
 	r := &restore{archive: a, log: log, progress: progress}
 	done, err := r.run(ctx)
@@ -57,11 +52,14 @@ func (a *Archive) Restore(ctx context.Context, log Target, progress func(done, t
 }
 
 type restore struct {
-	archive     *Archive
-	log         Target
-	progress    func(done, total uint64)
-	done, total uint64
-	shards      []restoredShard
+	archive  *Archive
+	log      Target
+	progress func(done, total uint64)
+	total    uint64
+	shards   []restoredShard
+
+	mu   sync.Mutex // of progress
+	done uint64
 }
 
 // A restoredShard is a shard on its way.
@@ -87,18 +85,12 @@ func (r *restore) run(ctx context.Context) (Restored, error) {
 		}
 	}
 	r.total = d.Imported + d.Events
-	if err := r.importAll(ctx); err != nil {
-		return Restored{}, err
-	}
-	for _, s := range r.shards {
-		if err := r.readBack(ctx, s); err != nil {
-			return Restored{}, err
-		}
-	}
-	return d, nil
+	return d, r.fill(ctx)
 }
 
 func (r *restore) advance(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.done += uint64(n)
 	if r.progress != nil {
 		r.progress(r.done, r.total)
@@ -154,33 +146,24 @@ func (r *restore) beginShard(ctx context.Context, s leat.Shard, kept uint64) (re
 	return restored, err
 }
 
-// A fetched segment is one that is to be imported, or the end of it.
-type fetched struct {
-	shard  *restoredShard
-	link   link
-	before edge // of the tree before it
-	reader *segmentReader
-}
+// readBehind is how many portions may be imported and not yet read again. It is few,
+// so that what is read is still in memory.
+const readBehind = 4
 
-// An importable piece of a shard ends where an Append does.
-type importable struct {
-	shard  leat.ShardID
-	events []leat.Recorded
-}
-
-// importAll imports what the log does not hold. One goroutine fetches a segment
-// while another decodes the one before it and this one imports.
-func (r *restore) importAll(ctx context.Context) error {
+// fill imports what the log does not hold, and reads the log again. One goroutine
+// fetches a segment while another decodes the one before it, a third imports, and
+// a fourth reads what is imported.
+func (r *restore) fill(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	segments, pieces := make(chan fetched), make(chan importable, 2)
+	segments, portions, imported := make(chan fetched), make(chan portion, 2), make(chan portion, readBehind)
 	g.Go(func() error {
 		defer close(segments)
 		return r.fetch(ctx, segments)
 	})
 	g.Go(func() error {
-		defer close(pieces)
+		defer close(portions)
 		for s := range segments {
-			err := r.decode(ctx, s, pieces)
+			err := r.decode(ctx, s, portions)
 			s.reader.close()
 			if err != nil {
 				for s := range segments {
@@ -191,233 +174,19 @@ func (r *restore) importAll(ctx context.Context) error {
 		}
 		return nil
 	})
-	g.Go(func() error { return r.importPieces(ctx, pieces) })
+	g.Go(func() error {
+		defer close(imported)
+		return r.importPortions(ctx, portions, imported)
+	})
+	g.Go(func() error { return r.readBack(ctx, imported) })
 	return g.Wait()
 }
 
-// A startImporter prepares one Import while the one before it is written, as
-// engine.Log does. Other logs are given one at a time.
-type startImporter interface {
-	StartImport(ctx context.Context, shard leat.ShardID, events []leat.Recorded) (wait func() error, err error)
-}
-
-// importPieces imports pieces in order. It waits for each after it has begun the
-// next.
-func (r *restore) importPieces(ctx context.Context, pieces <-chan importable) error {
-	begin := func(p importable) (func() error, error) { return nil, r.log.Import(ctx, p.shard, p.events) }
-	if s, ok := r.log.(startImporter); ok {
-		begin = func(p importable) (func() error, error) { return s.StartImport(ctx, p.shard, p.events) }
-	}
-	var begun importable
-	var wait func() error
-	finish := func() error {
-		if wait == nil {
-			return nil
-		}
-		if err := wait(); err != nil {
-			return begun.failed(err)
-		}
-		return nil
-	}
-	for p := range pieces {
-		next, err := begin(p)
-		if e := finish(); e != nil {
-			if next != nil {
-				_ = next() // it fails, too
-			}
-			return e
-		}
-		if err != nil {
-			return p.failed(err)
-		}
-		begun, wait = p, next
-		r.advance(len(p.events))
-	}
-	return finish()
-}
-
-func (p *importable) failed(err error) error {
-	return fmt.Errorf("import events %d to %d of %s: %w", p.events[0].Seq, p.events[len(p.events)-1].Seq, p.shard, err)
-}
-
-// fetch reads the segments to import, parents first.
-func (r *restore) fetch(ctx context.Context, to chan<- fetched) error {
-	for i := range r.shards {
-		s := &r.shards[i]
-		if s.last.Total.Events == 0 {
-			continue
-		}
-		if err := r.fetchShard(ctx, s, to); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *restore) fetchShard(ctx context.Context, s *restoredShard, to chan<- fetched) error {
-	// The segment with the last event that is there is read, too, to compare it.
-	for l, err := range r.archive.chainFrom(ctx, s.ID, max(s.Head, 1), s.last) {
-		if err != nil {
-			return err
-		}
-		if l.Segment == nil {
-			continue
-		}
-		before, err := r.archive.link(ctx, s.ID, l.Number-1)
-		if err != nil {
-			return err
-		}
-		f := fetched{shard: s, link: l}
-		if f.before, err = before.edge(); err != nil {
-			return err
-		}
-		if f.before.size != l.Segment.First-1 {
-			return corrupt(r.archive.object(manifestName(s.ID, l.Number)), "does not continue the one before it")
-		}
-		if f.reader, err = r.archive.segment(ctx, s.ID, *l.Segment); err != nil {
-			return err
-		}
-		select {
-		case to <- f:
-		case <-ctx.Done():
-			f.reader.close()
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// decode makes pieces of a segment, leaves out what the log holds, and compares
-// the tree with the signed one before it hands over the last piece.
-func (r *restore) decode(ctx context.Context, s fetched, to chan<- importable) error {
-	head, tree := s.shard.Head, s.before.clone()
-	var p packer
-	for s.reader.next <= s.link.Segment.Last {
-		var e leat.Recorded
-		leaf, err := s.reader.borrow(&e)
-		if err != nil {
-			return err
-		}
-		tree.add(leaf)
-		if e.Seq == head {
-			if err := r.compareHead(ctx, s.shard.ID, head, leaf); err != nil {
-				return err
-			}
-		}
-		if e.Seq <= head {
-			continue
-		}
-		if e.Commit == e.Seq && p.full() {
-			if err := send(ctx, to, p.take(s.shard.ID)); err != nil {
-				return err
-			}
-		}
-		p.add(&e)
-	}
-	if encodeHash(tree.root()) != s.link.Tree.Root {
-		return corrupt(r.archive.object(manifestName(s.shard.ID, s.link.Number)), "has a tree that its events do not make")
-	}
-	if len(p.events) == 0 {
-		return nil
-	}
-	return send(ctx, to, p.take(s.shard.ID))
-}
-
-func send(ctx context.Context, to chan<- importable, p importable) error {
+func send[T any](ctx context.Context, to chan<- T, v T) error {
 	select {
-	case to <- p:
+	case to <- v:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// A packer copies events out of the memory of a segment's reader.
-type packer struct {
-	events []leat.Recorded
-	memory []byte // what it has yet to give to events
-	bytes  int    // of events
-}
-
-func (p *packer) full() bool { return p.bytes >= importBytes || len(p.events) >= importEvents }
-
-// add adds an event whose ID and data are borrowed.
-func (p *packer) add(e *leat.Recorded) {
-	id := p.clone(unsafe.Slice(unsafe.StringData(e.ID), len(e.ID)))
-	e.ID = unsafe.String(unsafe.SliceData(id), len(id))
-	e.Data = p.clone(e.Data)
-	p.events = append(p.events, *e)
-	p.bytes += e.Size()
-}
-
-func (p *packer) clone(b []byte) []byte {
-	const chunk = 256 << 10
-	if len(b) > len(p.memory) {
-		p.memory = make([]byte, max(chunk, len(b)))
-	}
-	n := copy(p.memory, b)
-	b, p.memory = p.memory[:n:n], p.memory[n:]
-	return b
-}
-
-func (p *packer) take(shard leat.ShardID) importable {
-	piece := importable{shard, p.events}
-	p.events, p.bytes = make([]leat.Recorded, 0, len(p.events)), 0
-	return piece
-}
-
-// compareHead compares the last event of a shard with the archive's.
-func (r *restore) compareHead(ctx context.Context, shard leat.ShardID, head uint64, leaf [32]byte) error {
-	b, err := r.log.ReadShard(ctx, shard, head-1, leat.ReadOptions{Filter: leat.Filter{System: true}, Limit: 1})
-	if err != nil {
-		return err
-	}
-	if len(b.Events) != 1 || new(leafHasher).hash(&b.Events[0]) != leaf {
-		return &leat.DivergedError{Reason: fmt.Sprintf("event %d of %s is another one than in the archive: somebody has appended to the log", head, shard)}
-	}
-	return nil
-}
-
-// readBack compares what the log returns of a shard with the signed root.
-func (r *restore) readBack(ctx context.Context, s restoredShard) error {
-	var hasher leafHasher
-	var tree edge
-	end := s.last.Total.Events
-	visit := func(e *leat.Recorded) error {
-		if e.Seq != tree.size+1 {
-			return fmt.Errorf("read %s again: %w: sequence %d comes after %d", s.ID, leat.ErrCorrupt, e.Seq, tree.size)
-		}
-		tree.add(hasher.hash(e))
-		return nil
-	}
-	for tree.size < end {
-		before := tree.size
-		if err := scan(ctx, r.log, s.ID, before, visit); err != nil {
-			return err
-		}
-		if tree.size == before {
-			return fmt.Errorf("read %s again: %w: it ends at %d instead of %d", s.ID, leat.ErrCorrupt, before, end)
-		}
-		r.advance(int(tree.size - before))
-	}
-	if end > 0 && (tree.size != end || encodeHash(tree.root()) != s.last.Tree.Root) {
-		return fmt.Errorf("read %s again: %w: its %d events have another tree root than the archive has signed", s.ID, leat.ErrCorrupt, tree.size)
-	}
-	return nil
-}
-
-// scan calls visit for the next events of a shard.
-func scan(ctx context.Context, log leat.Log, shard leat.ShardID, after uint64, visit func(*leat.Recorded) error) error {
-	o := leat.ReadOptions{Filter: leat.Filter{System: true}, Limit: readLimit}
-	if s, ok := log.(leat.Scanner); ok {
-		_, err := s.ScanShard(ctx, shard, after, o, visit)
-		if !errors.Is(err, leat.ErrUnsupported) {
-			return err
-		}
-	}
-	b, err := log.ReadShard(ctx, shard, after, o)
-	for i := 0; err == nil && i < len(b.Events); i++ {
-		err = visit(&b.Events[i])
-	}
-	return err
 }

@@ -3,11 +3,8 @@ package archive
 import (
 	"errors"
 	"fmt"
-	"io"
 	"time"
-	"unsafe"
 
-	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -16,8 +13,7 @@ import (
 
 // A rowReader reads the events of a row group, row by row.
 type rowReader struct {
-	columns [numColumns]*columnReader
-	names   map[string]string // strings that occur again and again
+	columns [numColumns]columnReader
 	leaves  leafHasher
 }
 
@@ -40,159 +36,103 @@ func checkCodecs(columns []format.ColumnChunk) error {
 	return nil
 }
 
-// row reads one row and returns its leaf hash, which it has computed again. The
-// ID and data of the event are good until the next call, and it puts the
-// attributes where those of the event were.
+// row reads one row and returns the leaf hash beside it, with which it does not
+// compare the event. The event's ID, its data and the values of its attributes
+// are good until the next call; its other texts stay, and with each of them all
+// that its column has. It puts the attributes where those of the event were.
 func (r *rowReader) row(e *leat.Recorded) (leaf tlog.Hash, err error) {
-	var row [numColumns]parquet.Value
-	for i, c := range r.columns {
-		if i == colMetaKey || i == colMetaValue {
-			continue
-		}
-		if row[i], err = c.next(); err != nil {
-			return leaf, fmt.Errorf("column %s: %w", segmentSchema.Columns()[i], err)
+	c := &r.columns
+	for i := range c {
+		if err := c[i].more(i); err != nil {
+			return leaf, err
 		}
 	}
-	id := row[colEventID].ByteArray()
+	at, happened := time.Unix(0, c[colAtNanos].number()).UTC(), time.Unix(0, c[colTimeNanos].number()).UTC()
 	*e = leat.Recorded{
 		Event: leat.Event{
-			ID: unsafe.String(unsafe.SliceData(id), len(id)), Stream: r.name(row[colStream]), Type: r.name(row[colType]),
-			Source: r.name(row[colSource]), Time: time.Unix(0, row[colTimeNanos].Int64()).UTC(),
-			ContentType: r.name(row[colContentType]), Data: row[colData].ByteArray(), Meta: e.Meta[:0],
+			ID: text(c[colEventID].bytes()), Stream: c[colStream].name(), Type: c[colType].name(), Source: c[colSource].name(),
+			Time: happened, ContentType: c[colContentType].name(), Data: c[colData].bytes(), Meta: e.Meta[:0],
 		},
-		Shard: leat.ShardID(r.name(row[colShard])), Seq: uint64(row[colSeq].Int64()), Commit: uint64(row[colCommit].Int64()),
-		Version: uint64(row[colVersion].Int64()), At: time.Unix(0, row[colAtNanos].Int64()).UTC(),
+		Shard: leat.ShardID(c[colShard].name()), Seq: uint64(c[colSeq].number()), Commit: uint64(c[colCommit].number()),
+		Version: uint64(c[colVersion].number()), At: at,
 	}
-	leaf = tlog.Hash(row[colLeafHash].ByteArray())
-	category := row[colCategory].ByteArray()
+	leaf = c[colLeafHash].hash()
+	category, atMicros, timeMicros := c[colCategory].name(), c[colAt].number(), c[colTime].number()
 	if e.Meta, err = r.meta(e.Meta); err != nil {
 		return leaf, err
 	}
-	switch {
-	case string(category) != leat.Category(e.Stream), row[colTime].Int64() != e.Time.UnixMicro(), row[colAt].Int64() != e.At.UnixMicro():
+	if category != leat.Category(e.Stream) || timeMicros != happened.UnixMicro() || atMicros != at.UnixMicro() {
 		return leaf, errors.New("category, time or at is not what it is derived from")
-	case r.leaves.hash(e) != leaf:
-		return leaf, errors.New("the event does not have the leaf hash beside it")
 	}
 	return leaf, nil
 }
 
+// proven reads one row as row does, and compares the event with its leaf hash.
+func (r *rowReader) proven(e *leat.Recorded) (leaf tlog.Hash, err error) {
+	leaf, err = r.row(e)
+	if err == nil && r.leaves.hash(e) != leaf {
+		err = errors.New("the event does not have the leaf hash beside it")
+	}
+	return leaf, err
+}
+
 // meta reads the map of one row and adds it to m.
 func (r *rowReader) meta(m leat.Meta) (leat.Meta, error) {
+	keys, values := &r.columns[colMetaKey], &r.columns[colMetaValue]
 	for {
-		key, err := r.columns[colMetaKey].next()
-		if err != nil {
-			return nil, fmt.Errorf("column meta: %w", err)
+		key, isKey := keys.entry()
+		value, isValue := values.entry()
+		if isKey {
+			m = append(m, leat.Attr{Key: key, Value: value})
 		}
-		value, err := r.columns[colMetaValue].next()
-		if err != nil {
-			return nil, fmt.Errorf("column meta: %w", err)
-		}
-		if key.DefinitionLevel() != value.DefinitionLevel() {
+		if isKey != isValue || keys.goesOn() != values.goesOn() {
 			return nil, errors.New("column meta: a key without a value")
 		}
-		if key.DefinitionLevel() > 0 {
-			m = append(m, leat.Attr{Key: r.name(key), Value: r.name(value)})
-		}
-		if !r.columns[colMetaKey].repeats() {
+		if !keys.goesOn() {
 			return m, nil
 		}
 	}
 }
 
-// maxNames bounds the strings that a reader keeps for those to come.
-const maxNames = 4096
-
-// name returns a value as a string, the same one for equal values.
-func (r *rowReader) name(v parquet.Value) string {
-	b := v.ByteArray()
-	if s, ok := r.names[string(b)]; ok {
-		return s
-	}
-	s := string(b)
-	if r.names == nil {
-		r.names = make(map[string]string)
-	}
-	if len(r.names) < maxNames && len(s) <= leat.MaxNameBytes {
-		r.names[s] = s
-	}
-	return s
+// seek makes a row the next one to be read.
+func (r *rowReader) seek(row int64) error {
+	return caught(func() error {
+		for i := range r.columns {
+			if err := r.columns[i].seek(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // close releases what the columns hold. Reading from memory, nothing can fail.
 func (r *rowReader) close() {
-	for _, c := range r.columns {
-		if c != nil {
-			c.close()
-		}
+	for i := range r.columns {
+		r.columns[i].close()
 	}
 }
 
-// A columnReader reads the values of a column one by one.
-type columnReader struct {
-	pages   parquet.Pages
-	page    parquet.Page
-	values  parquet.ValueReader
-	pending []parquet.Value // in buf, read and not yet returned
-	buf     [128]parquet.Value
-}
-
-// next returns a value that is good until the next call.
-func (c *columnReader) next() (parquet.Value, error) {
-	if len(c.pending) == 0 {
-		if err := c.fill(); err != nil {
-			return parquet.Value{}, err
-		}
+// keep returns a copy of an event that a rowReader has lent, which shares no
+// memory with the reader.
+func keep(e *leat.Recorded) leat.Recorded {
+	kept := *e
+	size := len(e.ID) + len(e.Stream) + len(e.Type) + len(e.Source) + len(e.ContentType) + len(e.Shard) + len(e.Data)
+	for _, a := range e.Meta {
+		size += len(a.Key) + len(a.Value)
 	}
-	v := c.pending[0]
-	c.pending = c.pending[1:]
-	return v, nil
-}
-
-// repeats reports whether the next value belongs to the row of the last.
-func (c *columnReader) repeats() bool {
-	if len(c.pending) == 0 && c.fill() != nil {
-		return false
+	memory := make([]byte, 0, size)
+	copied := func(s string) string {
+		begin := len(memory)
+		memory = append(memory, s...)
+		return text(memory[begin:])
 	}
-	return c.pending[0].RepetitionLevel() > 0
-}
-
-func (c *columnReader) fill() error {
-	for {
-		if c.values != nil {
-			n, err := c.values.ReadValues(c.buf[:])
-			if n > 0 {
-				c.pending = c.buf[:n]
-				return nil
-			}
-			if err != nil && !errors.Is(err, io.EOF) {
-				return err
-			}
-		}
-		page, err := c.pages.ReadPage()
-		if err != nil {
-			return err
-		}
-		c.release()
-		c.page, c.values = page, page.Values()
+	kept.ID, kept.Stream, kept.Type, kept.Source = copied(e.ID), copied(e.Stream), copied(e.Type), copied(e.Source)
+	kept.Shard, kept.ContentType = leat.ShardID(copied(string(e.Shard))), copied(e.ContentType)
+	kept.Meta = make(leat.Meta, len(e.Meta))
+	for i, a := range e.Meta {
+		kept.Meta[i] = leat.Attr{Key: copied(a.Key), Value: copied(a.Value)}
 	}
-}
-
-// seek makes a row the next one to be read.
-func (c *columnReader) seek(row int64) error {
-	c.release()
-	c.pending = nil
-	return c.pages.SeekToRow(row)
-}
-
-func (c *columnReader) release() {
-	if c.page != nil {
-		parquet.Release(c.page)
-		c.page, c.values = nil, nil
-	}
-}
-
-func (c *columnReader) close() {
-	c.release()
-	c.pages.Close()
+	kept.Data = append(memory, e.Data...)[len(memory):]
+	return kept
 }

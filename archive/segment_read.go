@@ -3,8 +3,6 @@ package archive
 import (
 	"bytes"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/parquet-go/parquet-go"
 	"golang.org/x/mod/sumdb/tlog"
@@ -33,7 +31,7 @@ func readSegment(object string, data []byte, shard leat.ShardID, desc segment) (
 	}
 	r := &segmentReader{object: object, shard: shard, desc: desc, next: desc.First}
 	r.found = segment{Object: desc.Object, SHA256: desc.SHA256, Size: desc.Size, Filter: desc.Filter}
-	err := r.guard(func() error { return r.open(data) })
+	err := guardParquet(object, func() error { return r.open(data) })
 	if err != nil {
 		r.close()
 		return nil, err
@@ -64,41 +62,68 @@ func (r *segmentReader) open(data []byte) error {
 	}
 	r.chunks = groups[0].ColumnChunks()
 	for i, chunk := range r.chunks {
-		r.columns[i] = &columnReader{pages: chunk.Pages()}
+		r.columns[i].pages = chunk.Pages()
 	}
 	return nil
 }
 
-// read returns the next events, at most n, and none at the end.
-func (r *segmentReader) read(n int) (events []leat.Recorded, err error) {
+// read returns the next events, at most n, and none at the end. They are the
+// caller's.
+func (r *segmentReader) read(n int) ([]leat.Recorded, error) {
 	n = int(min(uint64(n), r.desc.Last+1-r.next))
-	events = make([]leat.Recorded, n)
+	events := make([]leat.Recorded, n)
+	var e leat.Recorded
 	for i := range events {
-		e := &events[i]
-		if _, err := r.borrow(e); err != nil {
+		if _, err := r.borrow(&e); err != nil {
 			return nil, err
 		}
-		e.ID, e.Data = strings.Clone(e.ID), slices.Clone(e.Data)
+		events[i] = keep(&e)
 	}
 	return events, nil
 }
 
-// borrow reads the next event and returns its leaf hash. The ID and data of the
-// event are good until the next call, and it puts the attributes where those of
-// the event were.
-func (r *segmentReader) borrow(e *leat.Recorded) (leaf tlog.Hash, err error) {
-	err = r.guard(func() error {
-		if leaf, err = r.event(e); err != nil {
-			return fmt.Errorf("at sequence %d: %w", r.next, err)
-		}
-		r.found.add(e)
-		r.next, r.commit = r.next+1, e.Commit
-		if r.next > r.desc.Last && r.found != r.desc {
-			return fmt.Errorf("it holds %+v, its manifest says %+v", r.found, r.desc)
-		}
-		return nil
-	})
-	return leaf, err
+// borrow reads the next event, compares it with its leaf hash and returns that.
+// It lends memory as row does.
+func (r *segmentReader) borrow(e *leat.Recorded) (tlog.Hash, error) {
+	leaf, err := r.proven(e)
+	return leaf, r.advance(e, err)
+}
+
+// lend is borrow for who proves the event otherwise: it does not compare it with
+// its leaf hash.
+func (r *segmentReader) lend(e *leat.Recorded) (tlog.Hash, error) {
+	leaf, err := r.row(e)
+	return leaf, r.advance(e, err)
+}
+
+// advance counts an event in that was read with an error or without, if it is
+// the next.
+func (r *segmentReader) advance(e *leat.Recorded, err error) error {
+	if err == nil {
+		err = r.check(e)
+	}
+	if err != nil {
+		return r.corrupt(fmt.Errorf("at sequence %d: %w", r.next, err))
+	}
+	r.found.add(e)
+	r.next, r.commit = r.next+1, e.Commit
+	if r.next > r.desc.Last && r.found != r.desc {
+		return r.corrupt(fmt.Errorf("it holds %+v, its manifest says %+v", r.found, r.desc))
+	}
+	return nil
+}
+
+// check checks that an event is the next.
+func (r *segmentReader) check(e *leat.Recorded) error {
+	switch {
+	case e.Seq != r.next || e.Shard != r.shard:
+		return fmt.Errorf("it holds %s, sequence %d instead", e.Shard, e.Seq)
+	case e.Commit != e.Seq && (e.Commit != r.commit || r.next == r.desc.First):
+		return fmt.Errorf("its append begins at %d", e.Commit)
+	case r.found.Events > 0 && !e.At.After(r.found.MaxAt):
+		return fmt.Errorf("its at is %d, not after that of the event before", e.At.UnixNano())
+	}
+	return nil
 }
 
 // maxSkip is how many rows are read and left out rather than sought past.
@@ -107,53 +132,59 @@ const maxSkip = 32
 // load returns the events of a stream above a sequence that are wanted. It reads
 // all of the column of streams, and of the others what holds those events, so it
 // is for a reader that has read nothing yet, and is its last use.
-func (r *segmentReader) load(stream string, above uint64, wants func(version uint64) bool) (events []leat.Recorded, err error) {
-	err = r.guard(func() error {
-		rows, err := r.rowsOf(stream, max(above, r.desc.First-1)-(r.desc.First-1))
-		if err != nil {
-			return err
+func (r *segmentReader) load(stream string, above uint64, wants func(version uint64) bool) ([]leat.Recorded, error) {
+	rows, err := r.rowsOf(stream, max(above, r.desc.First-1)-(r.desc.First-1))
+	if err == nil {
+		err = r.index()
+	}
+	if err != nil {
+		return nil, r.corrupt(err)
+	}
+	var events []leat.Recorded
+	var e leat.Recorded
+	next := int64(-maxSkip - 1) // row that the columns stand at
+	for _, row := range rows {
+		if row-next > maxSkip {
+			if err := r.seek(row); err != nil {
+				return nil, r.corrupt(err)
+			}
+			next = row
 		}
+		for ; next <= row; next++ {
+			if _, err := r.proven(&e); err != nil {
+				return nil, r.corrupt(fmt.Errorf("at sequence %d: %w", r.desc.First+uint64(next), err))
+			}
+		}
+		if seq := r.desc.First + uint64(row); e.Seq != seq || e.Shard != r.shard || e.Stream != stream {
+			return nil, r.corrupt(fmt.Errorf("at sequence %d: it holds %s, sequence %d instead", seq, e.Shard, e.Seq))
+		}
+		if wants(e.Version) {
+			events = append(events, keep(&e))
+		}
+	}
+	return events, nil
+}
+
+// index reads what tells where pages are, so that seeking finds them.
+func (r *segmentReader) index() error {
+	return caught(func() error {
 		for _, chunk := range r.chunks {
-			if _, err := chunk.OffsetIndex(); err != nil { // so that seeking finds the page
+			if _, err := chunk.OffsetIndex(); err != nil {
 				return err
-			}
-		}
-		next := int64(-maxSkip - 1) // row that the columns stand at
-		for _, row := range rows {
-			if row-next > maxSkip {
-				for _, c := range r.columns {
-					if err := c.seek(row); err != nil {
-						return err
-					}
-				}
-				next = row
-			}
-			var e leat.Recorded
-			for ; next <= row; next++ {
-				if _, err := r.row(&e); err != nil {
-					return fmt.Errorf("at sequence %d: %w", r.desc.First+uint64(next), err)
-				}
-			}
-			if seq := r.desc.First + uint64(row); e.Seq != seq || e.Shard != r.shard || e.Stream != stream {
-				return fmt.Errorf("at sequence %d: it holds %s, sequence %d instead", seq, e.Shard, e.Seq)
-			}
-			if wants(e.Version) {
-				events = append(events, keep(e))
 			}
 		}
 		return nil
 	})
-	return events, err
 }
 
 // rowsOf returns the rows of a stream from one on.
 func (r *segmentReader) rowsOf(stream string, from uint64) (rows []int64, err error) {
+	c := &r.columns[colStream]
 	for row := range r.desc.Events {
-		v, err := r.columns[colStream].next()
-		if err != nil {
+		if err := c.more(colStream); err != nil {
 			return nil, err
 		}
-		if row >= from && string(v.ByteArray()) == stream {
+		if name := c.name(); row >= from && name == stream {
 			rows = append(rows, int64(row))
 		}
 	}
@@ -163,35 +194,17 @@ func (r *segmentReader) rowsOf(stream string, from uint64) (rows []int64, err er
 // leafHashes returns the leaf hashes of all events without reading more than
 // that column. The segment is what its manifest says, so they are those that its
 // archiver computed.
-func (r *segmentReader) leafHashes() (hashes []tlog.Hash, err error) {
-	hashes = make([]tlog.Hash, r.desc.Events)
-	err = r.guard(func() error {
-		for i := range hashes {
-			v, err := r.columns[colLeafHash].next()
-			if err != nil {
-				return err
-			}
-			hashes[i] = tlog.Hash(v.ByteArray())
+func (r *segmentReader) leafHashes() ([]tlog.Hash, error) {
+	c := &r.columns[colLeafHash]
+	hashes := make([]tlog.Hash, r.desc.Events)
+	for i := range hashes {
+		if err := c.more(colLeafHash); err != nil {
+			return nil, r.corrupt(err)
 		}
-		return nil
-	})
-	return hashes, err
+		hashes[i] = c.hash()
+	}
+	return hashes, nil
 }
 
-func (r *segmentReader) guard(f func() error) error { return guardParquet(r.object, f) }
-
-// event reads one row and returns its leaf hash.
-func (r *segmentReader) event(e *leat.Recorded) (leaf tlog.Hash, err error) {
-	if leaf, err = r.row(e); err != nil {
-		return leaf, err
-	}
-	switch {
-	case e.Seq != r.next || e.Shard != r.shard:
-		return leaf, fmt.Errorf("it holds %s, sequence %d instead", e.Shard, e.Seq)
-	case e.Commit != e.Seq && (e.Commit != r.commit || r.next == r.desc.First):
-		return leaf, fmt.Errorf("its append begins at %d", e.Commit)
-	case r.found.Events > 0 && !e.At.After(r.found.MaxAt):
-		return leaf, fmt.Errorf("its at is %d, not after that of the event before", e.At.UnixNano())
-	}
-	return leaf, nil
-}
+// corrupt says what is the matter with the segment.
+func (r *segmentReader) corrupt(err error) error { return corrupt(r.object, "cannot be read: %v", err) }

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"runtime/debug"
+	"strings"
 	"sync"
 
 	"github.com/parquet-go/parquet-go"
@@ -65,20 +65,24 @@ func (s *sortedSource) open(ctx context.Context) (*sortedFile, error) {
 	return f, err
 }
 
-// guardParquet makes a corrupt error of what f returns, and of a panic in it: the
-// Parquet library panics on some files it did not write, and follows wrong
-// pointers in others.
-func guardParquet(object string, f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = corrupt(object, "cannot be read as Parquet: %v", p)
-		}
-	}()
-	if err := f(); err != nil {
+// guardParquet makes a corrupt error of what f returns, and of a panic in it.
+func guardParquet(object string, f func() error) error {
+	if err := caught(f); err != nil {
 		return corrupt(object, "cannot be read: %v", err)
 	}
 	return nil
+}
+
+// caught makes an error of a panic in f: the Parquet library panics on some files
+// it did not write, and follows wrong pointers in others.
+func caught(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("this is no Parquet that Leat writes: %v", p)
+		}
+	}()
+	return f()
 }
 
 // mayHold reports whether the bounds of a row group leave room for a stream.
@@ -112,7 +116,7 @@ func (f *sortedFile) rows(ctx context.Context, s *sortedSource, i int) (*rowRead
 			if err != nil {
 				return err
 			}
-			r.columns[c] = &columnReader{pages: f.column(i, c).PagesFrom(partReader{data, f.groups[i].Rows.Offset})}
+			r.columns[c].pages = f.column(i, c).PagesFrom(partReader{data, f.groups[i].Rows.Offset})
 		}
 		return nil
 	})
@@ -145,17 +149,13 @@ func yieldGroup(ctx context.Context, s *sortedSource, f *sortedFile, i int, yiel
 		return false
 	}
 	defer r.close()
+	var e leat.Recorded
 	for range n {
-		var e leat.Recorded
-		err := guardParquet(s.name, func() error {
-			_, err := r.row(&e)
-			return err
-		})
-		if err != nil {
-			yield(leat.Recorded{}, err)
+		if _, err := r.proven(&e); err != nil {
+			yield(leat.Recorded{}, s.corrupt(err))
 			return false
 		}
-		if !yield(keep(e), nil) {
+		if !yield(keep(&e), nil) {
 			return false
 		}
 	}
@@ -169,47 +169,45 @@ func (f *sortedFile) load(ctx context.Context, s *sortedSource, i int, stream st
 		return nil, err
 	}
 	defer r.close()
-	err = guardParquet(s.name, func() error {
-		first, n, err := r.find(stream, rows)
-		if err != nil || n == 0 {
-			return err
+	first, n, err := r.find(stream, rows)
+	if err == nil && n > 0 {
+		err = r.seek(first)
+	}
+	if err != nil {
+		return nil, s.corrupt(err)
+	}
+	var e leat.Recorded
+	for range n {
+		if _, err := r.proven(&e); err != nil {
+			return nil, s.corrupt(err)
 		}
-		for _, c := range r.columns {
-			if err := c.seek(first); err != nil {
-				return err
-			}
+		if e.Stream != stream {
+			return nil, s.corrupt(fmt.Errorf("row groups hold stream %q where %q should be", e.Stream, stream))
 		}
-		for range n {
-			var e leat.Recorded
-			if _, err := r.row(&e); err != nil {
-				return err
-			}
-			if e.Stream != stream {
-				return fmt.Errorf("row groups hold stream %q where %q should be", e.Stream, stream)
-			}
-			if wants(e.Version) {
-				events = append(events, keep(e))
-			}
+		if wants(e.Version) {
+			events = append(events, keep(&e))
 		}
-		return nil
-	})
-	return events, err
+	}
+	return events, nil
 }
+
+// corrupt says what is the matter with the file.
+func (s *sortedSource) corrupt(err error) error { return corrupt(s.name, "cannot be read: %v", err) }
 
 // find returns the first row of a stream and how many it has, among rows sorted
 // by stream.
 func (r *rowReader) find(stream string, rows int64) (first, n int64, err error) {
+	c := &r.columns[colStream]
 	for row := range rows {
-		v, err := r.columns[colStream].next()
-		if err != nil {
+		if err := c.more(colStream); err != nil {
 			return 0, 0, err
 		}
-		switch c := bytes.Compare(v.ByteArray(), []byte(stream)); {
-		case c > 0:
+		switch order := strings.Compare(c.name(), stream); {
+		case order > 0:
 			return first, n, nil
-		case c == 0 && n == 0:
+		case order == 0 && n == 0:
 			first, n = row, 1
-		case c == 0:
+		case order == 0:
 			n++
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"math"
 	"path"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/leathq/leat"
@@ -359,12 +358,6 @@ func (l *streamLoad) readSegment(ctx context.Context, k link, covered uint64) ([
 	}
 	defer r.close()
 	return r.load(l.stream, covered, l.wants)
-}
-
-// keep returns a copy of a borrowed event.
-func keep(e leat.Recorded) leat.Recorded {
-	e.ID, e.Data, e.Meta = strings.Clone(e.ID), slices.Clone(e.Data), slices.Clone(e.Meta)
-	return e
 }
 
 // linksFrom returns the links of a shard's chain from a number on, each checked

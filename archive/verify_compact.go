@@ -244,7 +244,7 @@ func (v *verification) sortedRows(ctx context.Context, p *period, f compacted, o
 			var e leat.Recorded
 			stream := "" // of the row before, in this group
 			for range n {
-				leaf, err := r.row(&e)
+				leaf, err := r.proven(&e)
 				begins := err == nil && e.Stream != stream
 				stream = e.Stream
 				switch {

@@ -157,6 +157,9 @@ func (c *committer) streamsContinue(t *tail, o *importOp) error {
 				return err
 			}
 			versions[e.target] = target.version
+			if !t.Owns(leat.RouteHash(e.stream)) {
+				return misfit(i, "stream", "one whose hash key "+string(t.ID)+" owns", e.stream)
+			}
 		}
 		reused := i == twice
 		if target.version > 0 && !reused {
@@ -169,8 +172,6 @@ func (c *committer) streamsContinue(t *tail, o *importOp) error {
 		switch {
 		case reused:
 			return misfit(i, "id", "one that its stream does not have", e.id)
-		case !t.Owns(leat.RouteHash(e.stream)):
-			return misfit(i, "stream", "one whose hash key "+string(t.ID)+" owns", e.stream)
 		case e.version != version+1 && (version > 0 || !startsTrimmed):
 			return misfit(i, "version", fmt.Sprintf("%d, the one after the last of %q", version+1, e.stream), e.version)
 		}

@@ -27,8 +27,8 @@ type restoreCmd struct {
 func (restoreCmd) Help() string {
 	return `
 Makes a log from its archive alone: the same events with their sequences, versions, IDs and times. All of it is checked:
-signatures and hashes while it is read, and at the end the log is read again and the root of its Merkle tree compared
-with the signed one.
+signatures and hashes while it is read, and what is imported is read from the log again and the root of its Merkle tree
+compared with the signed one.
 
 	$ leat restore --archive file:///backup/leat --log dir:mylog
 	$ leat restore --archive s3://backups/leat --id orders --log dir:data/logs/orders
