@@ -18,8 +18,9 @@ type segmentReader struct {
 	chunks []parquet.ColumnChunk
 	desc   segment
 	next   uint64  // sequence to read
-	commit uint64  // of the last event
+	commit uint64  // of the last event, 0 when it is not known
 	found  segment // of what was read
+	sought bool    // not all of it was read, so found is not all of it
 }
 
 // readSegment returns a reader of the segment that a manifest describes, once
@@ -30,7 +31,7 @@ func readSegment(object string, data []byte, shard leat.ShardID, desc segment) (
 			len(data), sum, desc.Size, desc.SHA256)
 	}
 	r := &segmentReader{object: object, shard: shard, desc: desc, next: desc.First}
-	r.found = segment{Object: desc.Object, SHA256: desc.SHA256, Size: desc.Size, Filter: desc.Filter}
+	r.found = desc.unread()
 	err := guardParquet(object, func() error { return r.open(data) })
 	if err != nil {
 		r.close()
@@ -107,7 +108,7 @@ func (r *segmentReader) advance(e *leat.Recorded, err error) error {
 	}
 	r.found.add(e)
 	r.next, r.commit = r.next+1, e.Commit
-	if r.next > r.desc.Last && r.found != r.desc {
+	if r.next > r.desc.Last && r.found != r.desc && !r.sought {
 		return r.corrupt(fmt.Errorf("it holds %+v, its manifest says %+v", r.found, r.desc))
 	}
 	return nil
@@ -118,11 +119,34 @@ func (r *segmentReader) check(e *leat.Recorded) error {
 	switch {
 	case e.Seq != r.next || e.Shard != r.shard:
 		return fmt.Errorf("it holds %s, sequence %d instead", e.Shard, e.Seq)
-	case e.Commit != e.Seq && (e.Commit != r.commit || r.next == r.desc.First):
+	case e.Commit != e.Seq && (r.next == r.desc.First || r.commit > 0 && e.Commit != r.commit):
 		return fmt.Errorf("its append begins at %d", e.Commit)
 	case r.found.Events > 0 && !e.At.After(r.found.MaxAt):
 		return fmt.Errorf("its at is %d, not after that of the event before", e.At.UnixNano())
 	}
+	return nil
+}
+
+// unread returns what is known of a segment when none of its events is read.
+func (s *segment) unread() segment {
+	return segment{Object: s.Object, SHA256: s.SHA256, Size: s.Size, Filter: s.Filter}
+}
+
+// seekTo makes a sequence of the segment the next one to be read. From then on each
+// event is checked as before, but not whether all of them are what the manifest
+// sums up.
+func (r *segmentReader) seekTo(seq uint64) error {
+	if seq == r.next {
+		return nil
+	}
+	err := r.index()
+	if err == nil {
+		err = r.seek(int64(seq - r.desc.First))
+	}
+	if err != nil {
+		return r.corrupt(err)
+	}
+	r.next, r.commit, r.found, r.sought = seq, 0, r.desc.unread(), true
 	return nil
 }
 
