@@ -136,12 +136,16 @@ type archivedRead struct {
 	stopped           error // of visit
 }
 
-// run reads until the batch is full. It moves after.
-func (r *archivedRead) run(ctx context.Context, a *Archive, places *replays, tail link) error {
-	r.matcher, r.limit = r.options.Filter.Matcher(), r.options.Limit
+func newArchivedRead(shard leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error) *archivedRead {
+	r := &archivedRead{shard: shard, after: after, options: o, visit: visit, limit: o.Limit, matcher: o.Filter.Matcher()}
 	if r.limit <= 0 {
 		r.limit = leat.DefaultReadLimit
 	}
+	return r
+}
+
+// run reads until the batch is full. It moves after.
+func (r *archivedRead) run(ctx context.Context, a *Archive, places *replays, tail link) error {
 	place := places.take(r.shard, r.after+1)
 	if place != nil && place.reader != nil {
 		more, err := r.read(ctx, place)

@@ -141,23 +141,27 @@ func (t *tier) Shards(ctx context.Context) ([]leat.Shard, error) {
 // endSoon returns how far a shard is archived. What cannot be found out soon is
 // taken for archived as far as is wanted.
 func (t *tier) endSoon(ctx context.Context, shard leat.ShardID, want uint64) (uint64, error) {
-	t.mu.Lock()
-	known, resting := t.tails[shard].Total.Events, time.Now().Before(t.resting)
-	t.mu.Unlock()
-	if known >= want {
-		return known, nil
-	}
-	if resting || ctx.Err() != nil {
+	if t.rests() {
 		return want, nil
 	}
 	tail, err := t.tail(ctx, shard, want)
-	if ctx.Err() != nil || errors.Is(err, ErrUnreachable) || errors.Is(err, leat.ErrCorrupt) {
-		t.mu.Lock()
-		t.resting = time.Now().Add(patience)
-		t.mu.Unlock()
-		return want, nil
+	switch {
+	case err == nil:
+		return tail.Total.Events, nil
+	case ctx.Err() == nil && !errors.Is(err, ErrUnreachable) && !errors.Is(err, leat.ErrCorrupt):
+		return 0, err
 	}
-	return tail.Total.Events, err
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.resting = time.Now().Add(patience)
+	return want, nil
+}
+
+// rests reports whether the archive is not to be asked by Shards.
+func (t *tier) rests() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Now().Before(t.resting)
 }
 
 // tail returns the last link of a shard's chain, or one that is known and after

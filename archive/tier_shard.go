@@ -16,11 +16,11 @@ func (t *tier) ReadShard(ctx context.Context, shard leat.ShardID, after uint64, 
 		return b, err
 	}
 	var events []leat.Recorded
-	r := archivedRead{shard: shard, after: after, options: o, visit: func(e *leat.Recorded) error {
+	r := newArchivedRead(shard, after, o, func(e *leat.Recorded) error {
 		events = append(events, keep(*e))
 		return nil
-	}}
-	b, err = t.readArchived(ctx, &r, trimmed)
+	})
+	b, err = t.readArchived(ctx, r, trimmed)
 	b.Events = events
 	if err != nil {
 		return leat.Batch{}, err
@@ -36,7 +36,7 @@ func (t *tier) ScanShard(
 	if !ok {
 		return t.readAndShow(ctx, shard, after, o, visit)
 	}
-	r := archivedRead{shard: shard, after: after, options: o, visit: visit}
+	r := newArchivedRead(shard, after, o, visit)
 	b, err := scanner.ScanShard(ctx, shard, after, o, func(e *leat.Recorded) error {
 		if r.stopped = visit(e); r.stopped == nil {
 			r.after, r.matched = e.Seq, r.matched+1
@@ -49,7 +49,7 @@ func (t *tier) ScanShard(
 	}
 	// The log may have trimmed what it was just showing. The rest of that comes from
 	// the archive, too.
-	return t.readArchived(ctx, &r, trimmed)
+	return t.readArchived(ctx, r, trimmed)
 }
 
 // readAndShow is ScanShard of a log that is no Scanner.
@@ -86,19 +86,19 @@ func (t *tier) readArchived(ctx context.Context, r *archivedRead, trimmed *leat.
 	if err != nil {
 		return leat.Batch{}, err
 	}
-	err = r.run(ctx, t.archive.Load(), &t.replays, tail)
-	if err == nil && r.after == r.through && !r.full() {
-		err = t.readOn(ctx, r, &b)
+	if r.after < r.through {
+		if err := r.run(ctx, t.archive.Load(), &t.replays, tail); err != nil && r.stopped == nil {
+			return leat.Batch{}, t.failed(ctx, fmt.Sprintf("read %s after %d from the archive", r.shard, r.after), err)
+		}
 	}
-	b.Next, b.Closed = r.after, closed && r.after == b.Head
-	switch {
-	case r.stopped != nil:
-		b.Closed = false
-		return b, r.stopped
-	case err != nil:
-		return leat.Batch{}, t.failed(ctx, fmt.Sprintf("read %s after %d from the archive", r.shard, r.after), err)
+	if r.stopped == nil && (r.after > r.through || r.after == r.through && !r.full()) {
+		err := t.readOn(ctx, r, b.Head)
+		if err != nil && r.stopped == nil && r.after > r.through {
+			return leat.Batch{}, err
+		} // otherwise what was read is good, and the next read tells
 	}
-	return b, nil
+	b.Next, b.Closed = r.after, closed && r.after == b.Head && r.stopped == nil
+	return b, r.stopped
 }
 
 // emptyBatch returns what the log says of a shard, and whether it is closed.
@@ -119,20 +119,20 @@ func (t *tier) emptyBatch(ctx context.Context, shard leat.ShardID) (leat.Batch, 
 	return leat.Batch{}, false, fmt.Errorf("shard %s of log %s: %w", shard, info.ID, leat.ErrNotFound)
 }
 
-// readOn adds to a batch what the log keeps, up to the head that it has.
-func (t *tier) readOn(ctx context.Context, r *archivedRead, b *leat.Batch) error {
-	if r.after == b.Head {
+// readOn adds what the log keeps, up to a head.
+func (t *tier) readOn(ctx context.Context, r *archivedRead, head uint64) error {
+	if r.after == head {
 		return nil
 	}
-	live, err := t.Log.ReadShard(ctx, r.shard, r.after, leat.ReadOptions{Filter: leat.Filter{System: true}})
-	if err != nil || live.Epoch != b.Epoch {
-		return nil //nolint:nilerr // what was read is good; the next read tells
+	b, err := t.Log.ReadShard(ctx, r.shard, r.after, leat.ReadOptions{Filter: leat.Filter{System: true}})
+	if err != nil {
+		return err
 	}
-	for i := range live.Events {
-		if live.Events[i].Seq > b.Head {
+	for i := range b.Events {
+		if b.Events[i].Seq > head {
 			return nil
 		}
-		if took, err := r.take(&live.Events[i]); err != nil || !took {
+		if took, err := r.take(&b.Events[i]); err != nil || !took {
 			return err
 		}
 	}
