@@ -246,9 +246,9 @@ func (t *tier) compare(ctx context.Context, a *Archive) error {
 	return nil
 }
 
-// compareTail returns a [*leat.DivergedError] unless what is archived of a shard
-// lies on the history of the log. The log is asked after the archive: what was
-// archived meanwhile it has.
+// compareTail returns a [leat.ErrDiverged] unless what is archived of a shard lies
+// on the history of the log. The log is asked after the archive: what was archived
+// meanwhile it has.
 func (t *tier) compareTail(ctx context.Context, tail link) error {
 	info, err := t.Info(ctx)
 	if err != nil {
@@ -258,10 +258,8 @@ func (t *tier) compareTail(ctx context.Context, tail link) error {
 	if err != nil {
 		return err
 	}
-	archived := leat.Checkpoint{Log: info.ID, Epoch: tail.Epoch}
-	archived.Set(tail.Shard, tail.Total.Events)
-	if err := archived.Verify(info, shards); err != nil {
-		return fmt.Errorf("compare log %s with the end of its archive: %w", info.ID, err)
+	if err := compare(ctx, t.Log, info, shards, map[leat.ShardID]link{tail.Shard: tail}); err != nil {
+		return fmt.Errorf("compare log %s with its archive: %w", info.ID, err)
 	}
 	return nil
 }
