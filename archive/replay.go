@@ -48,16 +48,17 @@ func (p *replay) seek(seq uint64) error {
 		return nil
 	}
 	p.pending = false
-	return p.reader.seek(seq)
+	return p.reader.seekTo(seq)
 }
 
-// read reads the next event, which is good until the next call.
+// read reads the next event, which is good until the next call. That it is what was
+// archived the SHA-256 of the segment says.
 func (p *replay) read() (*leat.Recorded, error) {
 	if p.pending {
 		p.pending = false
 		return &p.event, nil
 	}
-	_, err := p.reader.borrow(&p.event)
+	_, err := p.reader.lend(&p.event)
 	return &p.event, err
 }
 

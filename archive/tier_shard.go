@@ -17,7 +17,7 @@ func (t *tier) ReadShard(ctx context.Context, shard leat.ShardID, after uint64, 
 	}
 	var events []leat.Recorded
 	r := newArchivedRead(shard, after, o, func(e *leat.Recorded) error {
-		events = append(events, keep(*e))
+		events = append(events, keep(e))
 		return nil
 	})
 	b, err = t.readArchived(ctx, r, trimmed)

@@ -26,7 +26,7 @@ func TestTier(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { log.Close() })
-		l := newForgetful(t, log, newMemoryStore(), 2, rand.New(rand.NewPCG(rng.Uint64(), 0)))
+		l := newArchiving(t, log, newMemoryStore(), 2, rand.New(rand.NewPCG(rng.Uint64(), 0)))
 		return leattest.Instance{Log: archive.LazyTier(l, l.open)}
 	})
 }
@@ -47,21 +47,21 @@ func TestTierOfEngine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := newForgetful(t, log, store, 10, rand.New(rand.NewPCG(rng.Uint64(), 0)))
-		return leattest.Instance{Log: archive.LazyTier(forgetfulScanner{l, log}, l.open)}
+		l := newArchiving(t, log, store, 10, rand.New(rand.NewPCG(rng.Uint64(), 0)))
+		return leattest.Instance{Log: archive.LazyTier(archivingScanner{l, log}, l.open)}
 	})
 }
 
-// A forgetfulScanner is a forgetful log that is a Scanner.
-type forgetfulScanner struct {
-	*forgetful
+// An archivingScanner is an archivingLog that is a Scanner.
+type archivingScanner struct {
+	*archivingLog
 	scanner leat.Scanner
 }
 
 var errForgotten = errors.New("forgotten meanwhile")
 
 // ScanShard shows events until it comes to what was forgotten meanwhile.
-func (l forgetfulScanner) ScanShard(
+func (l archivingScanner) ScanShard(
 	ctx context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error,
 ) (leat.Batch, error) {
 	b, err := l.scanner.ScanShard(ctx, shard, after, o, func(e *leat.Recorded) error {

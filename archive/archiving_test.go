@@ -15,11 +15,11 @@ import (
 	"github.com/leathq/leat/archive"
 )
 
-// A forgetful log archives what it records, as it goes, and then shows only what
+// An archivingLog archives what it records, as it goes, and then shows only what
 // is not archived: as if it was trimmed, but without the events in which a log
 // records trimming. Those move sequences, and tests that count them know nothing
 // of it.
-type forgetful struct {
+type archivingLog struct {
 	fullLog
 	archiver *archive.Archiver
 	store    archive.Store
@@ -34,7 +34,7 @@ type forgetful struct {
 	archive *archive.Archive
 }
 
-// A fullLog is what a forgetful log is made of.
+// A fullLog is what an archivingLog is made of.
 type fullLog interface {
 	leat.Log
 	leat.Splitter
@@ -43,18 +43,18 @@ type fullLog interface {
 	io.Closer
 }
 
-func newForgetful(t testing.TB, log fullLog, store archive.Store, seldom int, rng *rand.Rand) *forgetful {
+func newArchiving(t testing.TB, log fullLog, store archive.Store, seldom int, rng *rand.Rand) *archivingLog {
 	t.Helper()
 	key := testKey(t)
 	archiver, err := archive.NewArchiver(log, store, archive.Config{Key: key, SegmentBytes: int64(1 + rng.IntN(2000))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &forgetful{fullLog: log, archiver: archiver, store: store, key: key, t: t, seldom: seldom, rng: rng, oldest: make(map[leat.ShardID]uint64)}
+	return &archivingLog{fullLog: log, archiver: archiver, store: store, key: key, t: t, seldom: seldom, rng: rng, oldest: make(map[leat.ShardID]uint64)}
 }
 
 // open opens the archive, for a LazyTier.
-func (l *forgetful) open(ctx context.Context) (*archive.Archive, error) {
+func (l *archivingLog) open(ctx context.Context) (*archive.Archive, error) {
 	info, err := l.Info(ctx)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (l *forgetful) open(ctx context.Context) (*archive.Archive, error) {
 
 // forget archives everything, compacts it now and then, and forgets all of it, or
 // what was there when it did so before. Mostly it does nothing.
-func (l *forgetful) forget(ctx context.Context) {
+func (l *archivingLog) forget(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.rng.IntN(l.seldom) > 0 {
@@ -80,7 +80,7 @@ func (l *forgetful) forget(ctx context.Context) {
 	}
 }
 
-func (l *forgetful) archiveAll(ctx context.Context) error {
+func (l *archivingLog) archiveAll(ctx context.Context) error {
 	head, err := leat.Start(ctx, l.fullLog, leat.Now)
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (l *forgetful) archiveAll(ctx context.Context) error {
 }
 
 // forgetUpTo forgets what is archived up to a checkpoint, parents before children.
-func (l *forgetful) forgetUpTo(ctx context.Context, c leat.Checkpoint) error {
+func (l *archivingLog) forgetUpTo(ctx context.Context, c leat.Checkpoint) error {
 	shards, err := l.fullLog.Shards(ctx)
 	if err != nil {
 		return err
@@ -127,13 +127,13 @@ func (l *forgetful) forgetUpTo(ctx context.Context, c leat.Checkpoint) error {
 }
 
 // shown returns the first sequence of each shard that is shown.
-func (l *forgetful) shown() map[leat.ShardID]uint64 {
+func (l *archivingLog) shown() map[leat.ShardID]uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.oldest)
 }
 
-func (l *forgetful) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
+func (l *archivingLog) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
 	r, err := l.fullLog.Append(ctx, events, conds...)
 	if err == nil {
 		l.forget(ctx)
@@ -141,7 +141,7 @@ func (l *forgetful) Append(ctx context.Context, events []leat.Event, conds ...le
 	return r, err
 }
 
-func (l *forgetful) Split(ctx context.Context, shard leat.ShardID, at leat.HashKey) ([2]leat.Shard, error) {
+func (l *archivingLog) Split(ctx context.Context, shard leat.ShardID, at leat.HashKey) ([2]leat.Shard, error) {
 	children, err := l.fullLog.Split(ctx, shard, at)
 	if err == nil {
 		l.forget(ctx)
@@ -149,7 +149,7 @@ func (l *forgetful) Split(ctx context.Context, shard leat.ShardID, at leat.HashK
 	return children, err
 }
 
-func (l *forgetful) Shards(ctx context.Context) ([]leat.Shard, error) {
+func (l *archivingLog) Shards(ctx context.Context) ([]leat.Shard, error) {
 	oldest := l.shown() // before the heads, which are above it then
 	shards, err := l.fullLog.Shards(ctx)
 	for i := range shards {
@@ -158,7 +158,7 @@ func (l *forgetful) Shards(ctx context.Context) ([]leat.Shard, error) {
 	return shards, err
 }
 
-func (l *forgetful) ReadShard(ctx context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions) (leat.Batch, error) {
+func (l *archivingLog) ReadShard(ctx context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions) (leat.Batch, error) {
 	b, err := l.fullLog.ReadShard(ctx, shard, after, o)
 	if oldest := l.shown()[shard]; err == nil && after+1 < oldest {
 		return leat.Batch{}, &leat.TrimmedError{Shard: shard, Oldest: oldest}
@@ -166,7 +166,7 @@ func (l *forgetful) ReadShard(ctx context.Context, shard leat.ShardID, after uin
 	return b, err
 }
 
-func (l *forgetful) ReadStream(ctx context.Context, stream string, r leat.Range) iter.Seq2[leat.Recorded, error] {
+func (l *archivingLog) ReadStream(ctx context.Context, stream string, r leat.Range) iter.Seq2[leat.Recorded, error] {
 	return func(yield func(leat.Recorded, error) bool) {
 		events, err := eventsOf(l.fullLog.ReadStream(ctx, stream, leat.Range{}))
 		if err != nil {
