@@ -148,11 +148,11 @@ func (l *Log) streamsContinue(s *shard, events []leat.Recorded) error {
 		if !ok {
 			version = st.version()
 		}
-		if _, known := st.find(r.ID); known || given[name{r.Stream, r.ID}] {
-			return misfit(i, "id", "one that its stream does not have", fmt.Sprintf("%q", r.ID))
-		}
 		if !s.Owns(leat.RouteHash(r.Stream)) {
 			return misfit(i, "stream", "one whose hash key "+string(s.ID)+" owns", fmt.Sprintf("%q", r.Stream))
+		}
+		if _, known := st.find(r.ID); known || given[name{r.Stream, r.ID}] {
+			return misfit(i, "id", "one that its stream does not have", fmt.Sprintf("%q", r.ID))
 		}
 		if r.Version != version+1 && (version > 0 || !startsTrimmed) {
 			return misfit(i, "version", fmt.Sprintf("%d, the one after the last of %q", version+1, r.Stream), r.Version)
