@@ -20,6 +20,7 @@ import (
 	"github.com/leathq/leat/archive"
 	"github.com/leathq/leat/archive/internal/sample"
 	"github.com/leathq/leat/archive/s3"
+	"github.com/leathq/leat/internal/versitygw"
 	"github.com/leathq/leat/leattest"
 )
 
@@ -29,7 +30,7 @@ import (
 //	go test ./archive/s3 -run TestFaultsOver -timeout 0 -args -kills 500
 //	go test ./archive/s3 -run TestFaults -args -seed 17 -schedules 1 -kills 1
 var (
-	schedules    = flag.Int("schedules", 200, "how many schedules of faults TestFaults tries")
+	schedules    = flag.Int("schedules", 60, "how many schedules of faults TestFaults tries")
 	gatewayKills = flag.Int("kills", 15, "how many schedules TestFaultsOverVersitygw tries, killing it in each")
 	seedFlag     = flag.Uint64("seed", 0, "seed of the first schedule; 0 draws one")
 )
@@ -78,8 +79,8 @@ func TestFaults(t *testing.T) {
 
 // The same over versitygw, with its own ways to be slow, which is killed, too.
 func TestFaultsOverVersitygw(t *testing.T) {
-	g := versitygw(t)
-	target, err := url.Parse("http://" + g.address)
+	g := versitygw.Start(t, t.TempDir())
+	target, err := url.Parse("http://" + g.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,13 +95,19 @@ func TestFaultsOverVersitygw(t *testing.T) {
 		first = rand.Uint64()
 	}
 	var kills sync.WaitGroup
+	var killed atomic.Int64
 	for i := range *gatewayKills {
 		rng := rand.New(rand.NewPCG(first+uint64(i), 2))
 		var requests, at atomic.Int64
 		at.Store(1 + rng.Int64N(100))
 		tryFaults(t, key, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if requests.Add(1) == at.Load() {
-				kills.Go(func() { g.restart(t) }) // in the middle of this request, or so
+				kills.Go(func() { // in the middle of this request, or so
+					killed.Add(1)
+					if err := g.Restart(); err != nil {
+						t.Errorf("start versitygw again: %v", err)
+					}
+				})
 			}
 			forward.ServeHTTP(w, r)
 		}), first+uint64(i), func() {
@@ -108,7 +115,7 @@ func TestFaultsOverVersitygw(t *testing.T) {
 			kills.Wait()
 		})
 	}
-	t.Logf("killed %d times, from seed %d", g.kills, first)
+	t.Logf("killed %d times, from seed %d", killed.Load(), first)
 }
 
 // An outcome counts what happened.

@@ -5,28 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/internal/memdisk"
+	"github.com/leathq/leat/internal/versitygw"
 )
 
 // A store whose disk is full says so, keeps what it has, and goes on when there
 // is space.
 func TestFullStore(t *testing.T) {
-	findVersitygw(t)
+	versitygw.Need(t)
 	memdisk.Run(t, func(t *testing.T) {
-		g := &gateway{binary: findVersitygw(t), root: memdisk.Mount(t, "size=2m"), address: freeAddress(t)}
-		if err := os.Mkdir(filepath.Join(g.root, bucket), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := g.start(); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { g.kill() }()
-		store := open(t, g.url(), impatient)
+		g := versitygw.Start(t, memdisk.Mount(t, "size=2m"))
+		store := open(t, g.URL(""), impatient)
 		object := func(i int) (name string, data []byte) {
 			return fmt.Sprintf("log/%d/object", i), bytes.Repeat([]byte{byte(i)}, 50_000)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/leathq/leat/archive"
 	"github.com/leathq/leat/archive/archivetest"
+	"github.com/leathq/leat/internal/versitygw"
 )
 
 func TestFake(t *testing.T) {
@@ -13,6 +14,6 @@ func TestFake(t *testing.T) {
 }
 
 func TestVersitygw(t *testing.T) {
-	url := versitygw(t).url()
+	url := versitygw.Start(t, t.TempDir()).URL("some/prefix")
 	archivetest.TestStore(t, func(t testing.TB) archive.Store { return open(t, url, impatient) })
 }

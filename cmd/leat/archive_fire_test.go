@@ -1,0 +1,523 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/archive"
+	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/internal/versitygw"
+)
+
+// What TestArchiveUnderFire does, and how long:
+//
+//	go test ./cmd/leat -run TestArchiveUnderFire -v -timeout 0 -args -kills 500
+//	go test ./cmd/leat -run TestArchiveUnderFire -v -args -kills 20 -seed 17
+var (
+	fireKills = flag.Int("kills", 8, "how many processes TestArchiveUnderFire kills")
+	fireSeed  = flag.Uint64("seed", 0, "seed of TestArchiveUnderFire; 0 draws one")
+)
+
+// A server, its storage and two archivers of one log are killed at random points
+// while clients append and shards are split. Whatever was acknowledged is archived
+// once and in order; the log that is made from the archive alone is the same.
+func TestArchiveUnderFire(t *testing.T) {
+	for name, value := range versitygw.Env() {
+		t.Setenv(name, value)
+	}
+	seed := *fireSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("%d kills, seed %d", *fireKills, seed)
+	f := setFire(t, rand.New(rand.NewPCG(seed, 0)))
+	clients := f.startClients()
+	for i := range *fireKills {
+		if i == *fireKills/3 || i == *fireKills/2 {
+			f.split()
+		}
+		f.kill(clients)
+	}
+	clients.end()
+	f.waitForArchivers()
+	t.Logf("killed %v; archivers that gave up by themselves and were started again: %d", f.killed, f.gaveUp)
+
+	ok(t, "", "archive", "run", "--once", "--log", f.log, "--key", f.key)
+	for _, a := range f.archivers {
+		a.term(t)
+	}
+	said := ok(t, "", "archive", "verify", "--log", f.log, "--public-key", f.public())
+	t.Log(said)
+	if !strings.Contains(said, "; 0 problems, ") {
+		t.Error("there are problems")
+	}
+	f.checkArchive(clients)
+	f.checkRestored(clients)
+}
+
+// A fire is a server with its storage and its archivers.
+type fire struct {
+	*testing.T
+	rng     *rand.Rand
+	data    string // the server's
+	key     string // file
+	log     string // URL
+	storage *versitygw.Gateway
+	objects string // where the storage keeps the archive
+
+	server    *process
+	archivers []*archiver
+
+	killed map[string]int
+	gaveUp int
+}
+
+func setFire(t *testing.T, rng *rand.Rand) *fire {
+	root := t.TempDir()
+	f := &fire{T: t, rng: rng, data: t.TempDir(), key: filepath.Join(t.TempDir(), "key"), storage: versitygw.Start(t, root), killed: make(map[string]int)}
+	f.server = serve(t, freePorts(f.data)...)
+	f.log = f.server.url + "/shop"
+	f.objects = filepath.Join(root, versitygw.Bucket, "leat", "shop")
+	t.Setenv("LEAT_ARCHIVE", f.storage.URL("leat"))
+	ok(t, "", "log", "create", f.log, "--id", "shop", "--shards", "2")
+	for _, size := range []string{"8KiB", "24KiB"} {
+		a := &archiver{args: []string{"archive", "run", "--log", f.log, "--key", f.key, "--segment-size", size, "--max-age", "50ms"}}
+		f.archivers = append(f.archivers, a)
+		if err := a.start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(a.kill)
+	}
+	f.waitForArchivers()
+	return f
+}
+
+// kill kills one of the processes at some moment and starts it again.
+func (f *fire) kill(c *clients) {
+	f.Helper()
+	c.allow(1 + f.rng.IntN(80))
+	if f.rng.IntN(2) == 0 {
+		f.waitForObject()
+	} else {
+		c.wait(f.rng.IntN(80))
+	}
+	var err error
+	victim := []string{"server", "storage", "archiver", "archiver", "archivers", "server and archiver"}[f.rng.IntN(6)]
+	one := f.archivers[f.rng.IntN(len(f.archivers))]
+	switch victim {
+	case "server":
+		f.restartServer()
+	case "storage":
+		err = f.storage.Restart()
+	case "archiver":
+		one.kill()
+		err = one.start()
+	case "archivers":
+		for _, a := range f.archivers {
+			a.kill()
+		}
+		for _, a := range f.archivers {
+			err = errors.Join(err, a.start())
+		}
+	case "server and archiver":
+		one.kill()
+		f.restartServer()
+		err = one.start()
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.killed[victim]++
+	for _, a := range f.archivers {
+		f.revive(a)
+	}
+}
+
+// revive starts an archiver again that has ended by itself, as one does that could
+// not reach the server or the storage when it started.
+func (f *fire) revive(a *archiver) {
+	f.Helper()
+	said, ended := a.ended()
+	if !ended {
+		return
+	}
+	for _, never := range []string{"corrupt", "diverged", "denied", "panic"} {
+		if strings.Contains(said, never) {
+			f.Fatalf("an archiver ended: %s", said)
+		}
+	}
+	f.gaveUp++
+	if err := a.start(); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// waitForArchivers returns once both archive.
+func (f *fire) waitForArchivers() {
+	f.Helper()
+	for _, a := range f.archivers {
+		for tick := time.Tick(5 * time.Millisecond); !a.archives(); <-tick {
+			f.revive(a)
+		}
+	}
+}
+
+func (f *fire) restartServer() {
+	f.Helper()
+	_ = f.server.Process.Kill()
+	_ = f.server.Wait()
+	address := strings.TrimPrefix(f.server.url, "leat://")
+	f.server = serve(f.T, "--data", f.data, "--listen", address, "--http", "127.0.0.1:0")
+}
+
+// waitForObject returns when something was put into the archive, or will not be
+// for a while: an archiver that has made a segment is about to commit it.
+func (f *fire) waitForObject() {
+	before := f.countObjects()
+	deadline := time.After(time.Second)
+	for tick := time.Tick(2 * time.Millisecond); ; {
+		select {
+		case <-tick:
+			if f.countObjects() != before {
+				return
+			}
+		case <-deadline:
+			return
+		}
+	}
+}
+
+func (f *fire) countObjects() (n int) {
+	folders, err := filepath.Glob(filepath.Join(f.objects, "segments", "*"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, folder := range folders {
+		if entries, err := os.ReadDir(folder); err == nil {
+			n += len(entries)
+		}
+	}
+	return n
+}
+
+// split splits an open shard, whatever is killed meanwhile.
+func (f *fire) split() {
+	f.Helper()
+	log := f.dial()
+	shards, err := log.Shards(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	open := slices.DeleteFunc(shards, func(s leat.Shard) bool { return s.Closed })
+	s := open[f.rng.IntN(len(open))]
+	if _, err := log.Split(f.Context(), s.ID, s.Middle()); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fire) dial() *client.Log {
+	f.Helper()
+	log, err := client.Dial(f.Context(), f.log, client.Options{Retry: time.Hour, Wait: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = log.Close() })
+	return log
+}
+
+func (f *fire) public() string {
+	f.Helper()
+	key, err := archive.LoadKey(f.key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return key.Public()
+}
+
+// checkArchive compares what is archived with what clients were promised.
+func (f *fire) checkArchive(c *clients) {
+	f.Helper()
+	store, err := openStore(f.Context(), os.Getenv("LEAT_ARCHIVE"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	a, err := archive.Open(f.Context(), store, "shop", f.public())
+	if err != nil {
+		f.Fatal(err)
+	}
+	shards, err := a.Shards(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	found := make(map[string]leat.Recorded)
+	versions := make(map[string]uint64)
+	for _, s := range shards {
+		next := uint64(1)
+		for e, err := range a.Events(f.Context(), s.ID, 0) {
+			if err != nil {
+				f.Fatal(err)
+			}
+			if e.Seq != next {
+				f.Errorf("%s: sequence %d where %d should be", s.ID, e.Seq, next)
+			}
+			next++
+			if strings.HasPrefix(e.Stream, "$") {
+				continue
+			}
+			if _, twice := found[e.ID]; twice {
+				f.Errorf("event %s is archived twice", e.ID)
+			}
+			found[e.ID] = e
+			if versions[e.Stream]++; e.Version != versions[e.Stream] {
+				f.Errorf("%s: version %d where %d should be", e.Stream, e.Version, versions[e.Stream])
+			}
+		}
+	}
+	acknowledged := 0
+	for _, done := range c.done {
+		for i, want := range done.events {
+			acknowledged++
+			got, ok := found[want.ID]
+			if !ok {
+				f.Errorf("event %s was acknowledged and is not archived", want.ID)
+				continue
+			}
+			place := leat.Receipt{Shard: got.Shard, First: got.Seq, Versions: []uint64{got.Version}, At: got.At}
+			promised := leat.Receipt{Shard: done.receipt.Shard, First: done.receipt.First + uint64(i), Versions: done.receipt.Versions[i : i+1], At: got.At}
+			if !reflect.DeepEqual(place, promised) || got.Stream != want.Stream || !bytes.Equal(got.Data, want.Data) {
+				f.Errorf("event %s is archived as %+v, promised was %+v", want.ID, got, promised)
+			}
+			delete(found, want.ID)
+		}
+	}
+	f.Logf("%d events of %d streams were acknowledged, in %d shards", acknowledged, len(versions), len(shards))
+	if len(found) > 0 {
+		f.Errorf("%d events are archived that nobody was promised, such as %v", len(found), found)
+	}
+}
+
+// checkRestored makes the log from its archive and compares it with the first one.
+func (f *fire) checkRestored(c *clients) {
+	f.Helper()
+	want := ok(f.T, "", "read", "--json", "--log", f.log)
+	dir := "dir:" + filepath.Join(f.TempDir(), "restored")
+	var restored restoredJSON
+	if err := json.Unmarshal([]byte(ok(f.T, "", "restore", "--log", dir, "--public-key", f.public(), "--json")), &restored); err != nil {
+		f.Fatal(err)
+	}
+	status := ok(f.T, "", "archive", "status", "--checkpoints", "--public-key", f.public())
+	for _, s := range restored.Shards {
+		if !strings.Contains(status, fmt.Sprintf("/%s\n%d\n%s\n", s.ID, s.Events, s.Root)) {
+			f.Errorf("the restored %s has %d events and the root %s, which nobody has signed:\n%s", s.ID, s.Events, s.Root, status)
+		}
+	}
+	if got := ok(f.T, "", "read", "--json", "--log", dir); got != want {
+		f.Errorf("the restored log prints %d bytes, the first one %d, or other ones", len(got), len(want))
+	}
+	err := logFlag{dir}.with(f.Context(), func(log leat.Log) error {
+		for _, done := range c.done {
+			r, err := log.Append(f.Context(), done.events)
+			if err != nil {
+				return err
+			}
+			first := done.receipt
+			first.Duplicate = true
+			if !reflect.DeepEqual(r, first) {
+				return fmt.Errorf("%s was acknowledged with %+v, and the restored log says %+v", done.events[0].ID, first, r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		f.Error(err)
+	}
+}
+
+// An archiver is a leat archive run.
+type archiver struct {
+	args []string
+	cmd  *exec.Cmd
+	said *lockedBuffer
+	done chan struct{}
+}
+
+func (a *archiver) start() error {
+	path, err := binary()
+	if err != nil {
+		return err
+	}
+	cmd, said, done := exec.Command(path, a.args...), &lockedBuffer{}, make(chan struct{})
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // killed, or it says why in what it printed
+	}()
+	a.cmd, a.said, a.done = cmd, said, done
+	return nil
+}
+
+func (a *archiver) kill() {
+	_ = a.cmd.Process.Kill() // may have ended
+	<-a.done
+}
+
+// ended reports whether the process has ended by itself, and what it said.
+func (a *archiver) ended() (said string, ended bool) {
+	select {
+	case <-a.done:
+		return a.said.String(), true
+	default:
+		return "", false
+	}
+}
+
+// archives reports whether the process runs and says that it archives.
+func (a *archiver) archives() bool {
+	_, ended := a.ended()
+	return !ended && strings.Contains(a.said.String(), "archiving ")
+}
+
+// term asks the archiver to end, and checks that it does in order.
+func (a *archiver) term(t *testing.T) {
+	t.Helper()
+	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-a.done
+	if !a.cmd.ProcessState.Success() {
+		t.Errorf("an archiver that was asked to end: %v\n%s", a.cmd.ProcessState, a.said.String())
+	}
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// clients append events, only as many as they are allowed to, and keep what was
+// acknowledged. What was not is sent again until it is.
+type clients struct {
+	t       *testing.T
+	writers sync.WaitGroup
+	cancel  context.CancelFunc
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	allowed int // appends
+	done    []acknowledged
+	failed  bool
+	ended   bool
+}
+
+type acknowledged struct {
+	events  []leat.Event
+	receipt leat.Receipt
+}
+
+func (f *fire) startClients() *clients {
+	c := &clients{t: f.T}
+	c.changed = sync.NewCond(&c.mu)
+	ctx, cancel := context.WithCancel(f.Context())
+	c.cancel = cancel
+	f.Cleanup(c.end)
+	for i := range 4 {
+		log, rng := f.dial(), rand.New(rand.NewPCG(f.rng.Uint64(), 0))
+		c.writers.Go(func() {
+			for n := 0; c.next(); n++ {
+				stream := fmt.Sprintf("order-{c%d}-%d", rng.IntN(20), i)
+				events := make([]leat.Event, 1+rng.IntN(3))
+				for j := range events {
+					id := fmt.Sprintf("client-%d-%d-%d", i, n, j)
+					events[j] = leat.Event{ID: id, Stream: stream, Type: "OrderPlaced", Source: "orders", Data: fmt.Appendf(nil, `{"id":%q,"pad":"%*d"}`, id, rng.IntN(300), j)}
+				}
+				r, err := log.Append(ctx, events)
+				c.acknowledge(events, r, err)
+			}
+		})
+	}
+	return c
+}
+
+// next waits until another append is allowed, and reports whether one is.
+func (c *clients) next() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.allowed == 0 && !c.ended && !c.failed {
+		c.changed.Wait()
+	}
+	if c.allowed == 0 || c.failed {
+		return false
+	}
+	c.allowed--
+	return true
+}
+
+func (c *clients) acknowledge(events []leat.Event, r leat.Receipt, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.changed.Broadcast()
+	if err != nil {
+		c.failed = true
+		c.t.Errorf("append of %s: %v", events[0].ID, err)
+		return
+	}
+	c.done = append(c.done, acknowledged{events, r})
+}
+
+// allow lets n more appends be made.
+func (c *clients) allow(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.allowed += n
+	c.changed.Broadcast()
+}
+
+// wait returns once n more appends are acknowledged, or all that are allowed.
+func (c *clients) wait(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for n += len(c.done); len(c.done) < n && c.allowed > 0 && !c.failed; {
+		c.changed.Wait()
+	}
+}
+
+// end lets the clients finish what is allowed.
+func (c *clients) end() {
+	c.mu.Lock()
+	c.ended = true
+	c.changed.Broadcast()
+	c.mu.Unlock()
+	c.writers.Wait()
+	c.cancel()
+}
