@@ -3,6 +3,7 @@ package versitygw
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -59,7 +60,7 @@ func Start(t testing.TB, root string) *Gateway {
 	t.Cleanup(g.Kill)
 	err := errors.New("not tried")
 	for n := 0; err != nil && n < startTries; n++ {
-		if g.Address, err = freeAddress(); err == nil {
+		if g.Address, err = freeAddress(t.Context()); err == nil {
 			err = g.start()
 		}
 	}
@@ -95,10 +96,12 @@ func (g *Gateway) Restart() error {
 
 // start starts the process and waits until it accepts connections.
 func (g *Gateway) start() error {
-	cmd := exec.Command(g.binary, "--port", g.Address, "--access", accessKey, "--secret", secretKey, "--keep-alive", "--quiet", "posix", g.root)
+	ctx, cancel := context.WithCancel(context.Background()) // until it is killed
+	cmd := exec.CommandContext(ctx, g.binary, "--port", g.Address, "--access", accessKey, "--secret", secretKey, "--keep-alive", "--quiet", "posix", g.root)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
+		cancel()
 		return err
 	}
 	ended := make(chan struct{})
@@ -107,7 +110,7 @@ func (g *Gateway) start() error {
 		_ = cmd.Wait() // killed, or it says why in what it printed
 	}()
 	g.kill = func() {
-		_ = cmd.Process.Kill() // may have ended
+		cancel()
 		<-ended
 	}
 	for look := time.Tick(10 * time.Millisecond); ; {
@@ -115,7 +118,7 @@ func (g *Gateway) start() error {
 		case <-ended:
 			return fmt.Errorf("versitygw ended:\n%s", &out)
 		case <-look:
-			if c, err := net.Dial("tcp", g.Address); err == nil {
+			if c, err := new(net.Dialer).DialContext(ctx, "tcp", g.Address); err == nil {
 				return c.Close()
 			}
 		}
@@ -123,8 +126,8 @@ func (g *Gateway) start() error {
 }
 
 // freeAddress returns an address of this machine that nobody listens at.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
