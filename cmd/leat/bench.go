@@ -15,10 +15,11 @@ import (
 )
 
 type benchCmd struct {
-	Append benchAppendCmd `cmd:"" help:"Append events as fast as the log takes them."`
-	Follow benchFollowCmd `cmd:"" help:"Append events, and see how soon followers have them."`
-	Replay benchReplayCmd `cmd:"" help:"Read a log from its start to its head."`
-	Load   benchLoadCmd   `cmd:"" help:"Read whole streams, chosen at random."`
+	Append  benchAppendCmd  `cmd:"" help:"Append events as fast as the log takes them."`
+	Follow  benchFollowCmd  `cmd:"" help:"Append events, and see how soon followers have them."`
+	Replay  benchReplayCmd  `cmd:"" help:"Read a log from its start to its head."`
+	Load    benchLoadCmd    `cmd:"" help:"Read whole streams, chosen at random."`
+	Archive benchArchiveCmd `cmd:"" help:"Archive a log, read the archive and restore it."`
 }
 
 func (benchCmd) Help() string {
@@ -28,6 +29,7 @@ at best with the same bytes. A rate depends on the machine and on who else uses 
 
 	$ leat bench append --log dir:/data/bench --producers 256 --events 1M
 	$ leat bench replay --log dir:/data/bench
+	$ leat bench archive --log dir:/data/bench
 `
 }
 

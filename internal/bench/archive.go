@@ -1,0 +1,161 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/archive"
+)
+
+// Archive archives all of a log into a store that holds nothing of it. Figures
+// are of events as the archive counts them.
+func Archive(ctx context.Context, a *archive.Archiver, log leat.Log) (*Figures, archive.Status, error) {
+	to, err := leat.Start(ctx, log, leat.Now)
+	if err != nil {
+		return nil, archive.Status{}, err
+	}
+	f := &Figures{}
+	m := startMeter()
+	if err := a.Flush(ctx, to); err != nil {
+		return nil, archive.Status{}, err
+	}
+	m.stop(f)
+	s, err := a.Status(ctx)
+	if err == nil && s.Events == 0 {
+		err = errors.New("archive the log: it holds no events")
+	}
+	f.Events, f.EventBytes = s.Events, float64(s.EventBytes)/float64(max(1, s.Events))
+	return f, s, err
+}
+
+// Beside says what producers did while an archiver archived what they appended.
+type Beside struct {
+	Appended *Figures
+	Behind   uint64        // events not archived when the last Append returned
+	CatchUp  time.Duration // from then until all were archived
+}
+
+// AppendBeside lets producers append events while an archiver runs, and then lets
+// it catch up.
+func AppendBeside(ctx context.Context, p *Producers, events uint64, a *archive.Archiver, log leat.Log) (*Beside, error) {
+	group, groupCtx := errgroup.WithContext(ctx)
+	running, stop := context.WithCancel(groupCtx)
+	b := &Beside{}
+	group.Go(func() error { return a.Run(running) })
+	group.Go(func() (err error) {
+		defer stop()
+		if b.Appended, err = p.Run(groupCtx, events, 0); err != nil {
+			return err
+		}
+		to, err := leat.Start(groupCtx, log, leat.Now)
+		if err != nil {
+			return err
+		}
+		for _, seq := range to.Seqs {
+			b.Behind += seq
+		}
+		b.Behind -= a.Stats().Events
+		began := time.Now()
+		err = a.Flush(groupCtx, to)
+		b.CatchUp = time.Since(began)
+		return err
+	})
+	return b, group.Wait()
+}
+
+// ReadArchive reads all events of an archive, one shard after the other, on one
+// goroutine. It calls done now and then with the events read.
+func ReadArchive(ctx context.Context, a *archive.Archive, done func(more uint64)) (*Figures, error) {
+	const often = 1 << 12
+	f := &Figures{}
+	var sizes sizes
+	m := startMeter()
+	shards, err := a.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range shards {
+		for e, err := range a.Events(ctx, s.ID, 0) {
+			if err != nil {
+				return nil, err
+			}
+			f.DataBytes += uint64(len(e.Data))
+			sizes.sample(&e.Event)
+			if f.Events++; f.Events%often == 0 {
+				done(often)
+			}
+		}
+	}
+	m.stop(f)
+	f.EventBytes = sizes.mean()
+	return f, nil
+}
+
+// VerifyArchive verifies the archive of a log in a store, of events of a mean
+// size.
+func VerifyArchive(ctx context.Context, store archive.Store, log string, eventBytes float64) (*Figures, error) {
+	f := &Figures{EventBytes: eventBytes}
+	m := startMeter()
+	r, err := archive.Verify(ctx, store, log, archive.VerifyOptions{})
+	if err != nil {
+		return nil, err
+	}
+	m.stop(f)
+	if len(r.Problems) > 0 {
+		return nil, fmt.Errorf("verify the archive: %w: %s", leat.ErrCorrupt, r.Problems[0])
+	}
+	f.Events = r.Events
+	return f, nil
+}
+
+// RestoreArchive restores an archive of events of a mean size into a log. Done is
+// told how many events are imported or read again, which makes two for each.
+func RestoreArchive(ctx context.Context, a *archive.Archive, log archive.Target, eventBytes float64, done func(n uint64)) (*Figures, error) {
+	f := &Figures{EventBytes: eventBytes}
+	m := startMeter()
+	r, err := a.Restore(ctx, log, func(n, _ uint64) { done(n) })
+	if err != nil {
+		return nil, err
+	}
+	m.stop(f)
+	f.Events = r.Events
+	return f, nil
+}
+
+// LoadArchived loads streams from an archive, each of which it opens anew, so that
+// nothing of it is in the memory of the process. Figures.Calls counts the streams;
+// Latency is that of one, the opening included.
+func LoadArchived(ctx context.Context, open func() (*archive.Archive, error), streams []string, done func(more uint64)) (*Figures, error) {
+	f := &Figures{}
+	var sizes sizes
+	m := startMeter()
+	for _, stream := range streams {
+		began, version := time.Now(), uint64(0)
+		a, err := open()
+		if err != nil {
+			return nil, err
+		}
+		for e, err := range a.Stream(ctx, stream, leat.Range{}) {
+			if err != nil {
+				return nil, fmt.Errorf("load %s from the archive: %w", stream, err)
+			}
+			if version++; e.Version != version {
+				return nil, fmt.Errorf("load %s from the archive: version %d comes where %d should: %w", stream, e.Version, version, leat.ErrCorrupt)
+			}
+			f.DataBytes += uint64(len(e.Data))
+			sizes.sample(&e.Event)
+		}
+		f.Latency.Add(time.Since(began), 1)
+		f.Events += version
+		f.Calls++
+		done(1)
+	}
+	m.stop(f)
+	f.EventBytes = sizes.mean()
+	return f, nil
+}
