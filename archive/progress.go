@@ -22,6 +22,10 @@ type ArchiverStats struct {
 	Errors  uint64 // attempts that failed, of Run and Flush
 	Retries uint64 // attempts made again at once, because another archiver was faster
 
+	// Archived is the last sequence of each shard that is archived, as far as is
+	// known: nil before the archive was read for the first time.
+	Archived map[leat.ShardID]uint64
+
 	// Success is when the last attempt succeeded, or a part of it was archived:
 	// zero before the first one.
 	Success time.Time
@@ -52,7 +56,9 @@ type commit struct {
 func (a *Archiver) Stats() ArchiverStats {
 	a.progress.mu.Lock()
 	defer a.progress.mu.Unlock()
-	return a.progress.stats
+	s := a.progress.stats
+	s.Archived = maps.Clone(a.progress.archived)
+	return s
 }
 
 // Err returns why the last attempt of Run failed, nil when it did not.
@@ -64,9 +70,7 @@ func (a *Archiver) Err() error { return a.Stats().Err }
 // the archiver has read the archive for the first time it is not known how far
 // the log is archived, and the error is [leat.ErrUncertain].
 func (a *Archiver) Lag(ctx context.Context) (events uint64, oldest time.Time, err error) {
-	a.progress.mu.Lock()
-	archived := maps.Clone(a.progress.archived)
-	a.progress.mu.Unlock()
+	archived := a.Stats().Archived
 	if archived == nil {
 		return 0, time.Time{}, fmt.Errorf("lag of the archive: %w: it has not been read yet", leat.ErrUncertain)
 	}

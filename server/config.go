@@ -24,6 +24,10 @@ type Config struct {
 	// in a directory of its own.
 	Engine Engine
 
+	// Archive keeps the logs for good, as package keep does; nothing does when
+	// nil.
+	Archive Archive
+
 	// GRPC and HTTP are the addresses to listen on, host:port; DefaultGRPC and
 	// DefaultHTTP when empty. Port 0 takes any that is free.
 	GRPC, HTTP string
@@ -90,6 +94,32 @@ type Backuper interface {
 	Backup(ctx context.Context, dir string) error
 }
 
+// An Archive keeps logs for good. Its methods are safe for concurrent use.
+type Archive interface {
+	// Keep begins to archive a log, until what it returns is closed. What goes
+	// wrong with the archive is no error of Keep: it is told in figures, and the
+	// log is served meanwhile.
+	Keep(ctx context.Context, name string, log Log) (Kept, error)
+
+	// Figures are those that are about no one log.
+	Figures() []Figure
+}
+
+// A Kept is a log that is archived. Its methods are safe for concurrent use.
+type Kept interface {
+	// Reader returns the log to read from: with what only the archive still has.
+	Reader() leat.Log
+
+	// Trim does what leat.Trimmer does, and refuses to remove what is not
+	// archived.
+	leat.Trimmer
+
+	Figures() []Figure
+
+	// Close ends what was begun, before the log itself is closed.
+	io.Closer
+}
+
 // Stats are a log's figures at one moment.
 type Stats struct {
 	Groups      uint64        // commits since the log was opened; each holds many appends
@@ -104,7 +134,8 @@ type Stats struct {
 // A Figure is a metric of a log, named as Prometheus has it.
 type Figure struct {
 	Name, Help string
-	Total      bool // it only grows, until the log is opened anew
+	Labels     map[string]string // beside that of the log
+	Total      bool              // it only grows, until the log is opened anew
 	Value      float64
 	Latency    *Latency // takes the place of Value, unless it is nil
 }

@@ -42,7 +42,7 @@ func (d *door) Log(_ context.Context, name string) (leat.Log, error) {
 	if s, ok := d.served[name]; ok {
 		return s, nil
 	}
-	s = &served{log: log.Log, meter: d.server.metrics.meter(d.name, name), draining: d.server.draining}
+	s = &served{log: log.Log, reader: log.reader(), trimmer: log.trimmer(), meter: d.server.metrics.meter(d.name, name), draining: d.server.draining}
 	d.served[name] = s
 	return s, nil
 }
@@ -76,6 +76,8 @@ func (d *door) Leases(_ context.Context, name string) (leat.Leases, error) {
 // the server lives.
 type served struct {
 	log      Log
+	reader   leat.Log     // the log, with what only its archive still has
+	trimmer  leat.Trimmer // nil when there is none
 	meter    *meter
 	draining context.Context
 }
@@ -101,7 +103,7 @@ func (s *served) ReadStream(ctx context.Context, stream string, r leat.Range) it
 		var last error
 		n, bytes := 0, 0
 		defer func() { done(n, bytes, last) }()
-		for e, err := range s.log.ReadStream(ctx, stream, r) {
+		for e, err := range s.reader.ReadStream(ctx, stream, r) {
 			if last = err; err == nil {
 				n, bytes = n+1, bytes+e.Size()
 			}
@@ -126,30 +128,30 @@ func (s *served) ReadShard(ctx context.Context, shard leat.ShardID, after uint64
 
 func (s *served) readShard(ctx context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions) (leat.Batch, error) {
 	if o.Wait <= 0 {
-		return s.log.ReadShard(ctx, shard, after, o)
+		return s.reader.ReadShard(ctx, shard, after, o)
 	}
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.draining, cancel)()
-	b, err := s.log.ReadShard(waiting, shard, after, o)
+	b, err := s.reader.ReadShard(waiting, shard, after, o)
 	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
 		o.Wait = 0
-		return s.log.ReadShard(ctx, shard, after, o)
+		return s.reader.ReadShard(ctx, shard, after, o)
 	}
 	return b, err
 }
 
-func (s *served) Shards(ctx context.Context) ([]leat.Shard, error) { return s.log.Shards(ctx) }
+func (s *served) Shards(ctx context.Context) ([]leat.Shard, error) { return s.reader.Shards(ctx) }
 
 func (s *served) Info(ctx context.Context) (leat.Info, error) { return s.log.Info(ctx) }
 
 func (s *served) Limits() leat.Limits { return leat.LimitsOf(s.log) }
 
 func (s *served) Trim(ctx context.Context, shard leat.ShardID, below uint64) (uint64, error) {
-	if t, ok := s.log.(leat.Trimmer); ok {
-		return t.Trim(ctx, shard, below)
+	if s.trimmer == nil {
+		return 0, leat.ErrUnsupported
 	}
-	return 0, leat.ErrUnsupported
+	return s.trimmer.Trim(ctx, shard, below)
 }
 
 func (s *served) Split(ctx context.Context, shard leat.ShardID, at leat.HashKey) ([2]leat.Shard, error) {

@@ -41,6 +41,7 @@ type logs struct {
 	leases  string // directory of the leases' tokens
 	backups string // directory of copies
 	engine  Engine
+	archive Archive // nil when there is none
 
 	making sync.Mutex // held by who makes a log
 
@@ -50,16 +51,43 @@ type logs struct {
 	closed bool
 }
 
-// An openLog is a log and the keeper of its leases.
+// An openLog is a log and what belongs to it.
 type openLog struct {
 	Log
 	leases *lease.Keeper
+	kept   Kept // nil when it is not archived
+}
+
+// reader returns the log to read from.
+func (l *openLog) reader() leat.Log {
+	if l.kept != nil {
+		return l.kept.Reader()
+	}
+	return l.Log
+}
+
+// trimmer returns the log to trim, nil when it cannot be.
+func (l *openLog) trimmer() leat.Trimmer {
+	if l.kept != nil {
+		return l.kept
+	}
+	t, _ := l.Log.(leat.Trimmer)
+	return t
+}
+
+func (l *openLog) Close() error {
+	var err error
+	if l.kept != nil {
+		err = l.kept.Close()
+	}
+	return errors.Join(err, l.Log.Close())
 }
 
 // openLogs opens every log in a data directory.
-func openLogs(data string, engine Engine) (*logs, error) {
+func openLogs(data string, engine Engine, archive Archive) (*logs, error) {
 	l := &logs{
-		dir: filepath.Join(data, "logs"), leases: filepath.Join(data, "leases"), backups: filepath.Join(data, "backups"), engine: engine,
+		dir: filepath.Join(data, "logs"), leases: filepath.Join(data, "leases"), backups: filepath.Join(data, "backups"),
+		engine: engine, archive: archive,
 		open: make(map[string]*openLog), broken: make(map[string]error),
 	}
 	for _, dir := range []string{l.dir, l.leases} {
@@ -92,17 +120,20 @@ func (l *logs) openOne(name string) (*openLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.withLeases(name, log)
+	return l.equip(context.Background(), name, log)
 }
 
-// withLeases opens the keeper of a log's leases. It closes the log when it
-// fails.
-func (l *logs) withLeases(name string, log Log) (*openLog, error) {
+// equip opens what belongs to a log. It closes the log when it fails.
+func (l *logs) equip(ctx context.Context, name string, log Log) (*openLog, error) {
 	keeper, err := lease.Open(filepath.Join(l.leases, name+".json"), nil)
+	var kept Kept
+	if err == nil && l.archive != nil {
+		kept, err = l.archive.Keep(ctx, name, log)
+	}
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	return &openLog{log, keeper}, nil
+	return &openLog{log, keeper, kept}, nil
 }
 
 // names returns the logs that there are, sorted, those that cannot be opened
@@ -151,7 +182,7 @@ func (l *logs) create(ctx context.Context, name string, c leat.Config) (*openLog
 	if err != nil {
 		return nil, err
 	}
-	log, err := l.withLeases(name, made)
+	log, err := l.equip(ctx, name, made)
 	if err != nil {
 		return nil, err
 	}

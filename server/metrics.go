@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -158,6 +160,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		for _, f := range stats.Figures {
 			ch <- f.metric(name)
 		}
+		if log.kept != nil {
+			for _, f := range log.kept.Figures() {
+				ch <- f.metric(name)
+			}
+		}
 		shards, err := log.Shards(context.Background())
 		if err != nil && !errors.Is(err, leat.ErrClosed) {
 			c.server.logger.Warn("the heads of a log cannot be measured", "log", name, "error", err)
@@ -165,6 +172,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		for _, s := range shards {
 			gauge(c.head, float64(s.Head), name, string(s.ID))
 			gauge(c.oldest, float64(s.Oldest), name, string(s.ID))
+		}
+	}
+	if a := c.server.config.Archive; a != nil {
+		for _, f := range a.Figures() {
+			ch <- f.metric("")
 		}
 	}
 	gauge(c.broken, float64(len(c.server.logs.failed())))
@@ -175,18 +187,26 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.ready, ready)
 }
 
-// metric returns a figure of a log for Prometheus.
+// metric returns a figure for Prometheus: of a log, unless that is empty.
 func (f Figure) metric(log string) prometheus.Metric {
-	desc := prometheus.NewDesc(f.Name, f.Help, []string{"log"}, nil)
+	names := slices.Sorted(maps.Keys(f.Labels))
+	values := make([]string, 0, len(names)+1)
+	for _, name := range names {
+		values = append(values, f.Labels[name])
+	}
+	if log != "" {
+		names, values = append(names, "log"), append(values, log)
+	}
+	desc := prometheus.NewDesc(f.Name, f.Help, names, nil)
 	switch {
 	case f.Latency != nil:
 		within := make(map[float64]uint64, len(f.Latency.Within))
 		for bound, n := range f.Latency.Within {
 			within[bound.Seconds()] = n
 		}
-		return prometheus.MustNewConstHistogram(desc, f.Latency.Count, f.Latency.Sum.Seconds(), within, log)
+		return prometheus.MustNewConstHistogram(desc, f.Latency.Count, f.Latency.Sum.Seconds(), within, values...)
 	case f.Total:
-		return prometheus.MustNewConstMetric(desc, prometheus.CounterValue, f.Value, log)
+		return prometheus.MustNewConstMetric(desc, prometheus.CounterValue, f.Value, values...)
 	}
-	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, f.Value, log)
+	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, f.Value, values...)
 }

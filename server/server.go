@@ -57,7 +57,7 @@ func New(c Config) (_ *Server, err error) {
 	if s.lock, err = lockDir(c.Dir); err != nil {
 		return nil, fmt.Errorf("another process has it: %w", err)
 	}
-	if s.logs, err = openLogs(c.Dir, c.Engine); err != nil {
+	if s.logs, err = openLogs(c.Dir, c.Engine, c.Archive); err != nil {
 		return nil, err
 	}
 	for name, err := range s.logs.failed() {

@@ -1,0 +1,155 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/archive"
+	"github.com/leathq/leat/server"
+)
+
+// A Config says how logs are kept. Zero fields stand for the defaults, but for
+// Open, Key and Dir, which are needed.
+type Config struct {
+	// Open opens the store. It is called when the store is first needed, and
+	// again when that failed. URL names the store in messages.
+	Open func(context.Context) (archive.Store, error)
+	URL  string
+
+	// Key signs the archives, of all logs.
+	Key *archive.Key
+
+	// NewKey, SegmentBytes and MaxAge are those of archive.Config.
+	NewKey       bool
+	SegmentBytes int64
+	MaxAge       time.Duration
+
+	// RetainAge and RetainBytes say what to keep of each log, as the fields of
+	// archive.RetainOptions do. Everything is kept when both are 0.
+	RetainAge   time.Duration
+	RetainBytes int64
+
+	// RetainEvery is how often that is seen to, and CompactEvery how often what
+	// is archived is sorted by stream.
+	RetainEvery, CompactEvery time.Duration
+
+	// Dir is where what was read of the archive is cached, up to CacheBytes, and
+	// where compaction sorts what does not fit in memory.
+	Dir        string
+	CacheBytes int64
+
+	// Figures returns those that only the store knows; nil when there are none.
+	Figures func(archive.Store) []server.Figure
+
+	// Logger is told of what an operator should know; nobody when nil.
+	Logger *slog.Logger
+}
+
+// Defaults of Config.
+const (
+	DefaultRetainEvery  = 10 * time.Minute
+	DefaultCompactEvery = 24 * time.Hour
+	DefaultCacheBytes   = 1 << 30
+)
+
+func (c Config) withDefaults() Config {
+	if c.RetainEvery == 0 {
+		c.RetainEvery = DefaultRetainEvery
+	}
+	if c.CompactEvery == 0 {
+		c.CompactEvery = DefaultCompactEvery
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = DefaultCacheBytes
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Open == nil:
+		return &leat.InvalidError{Field: "archive", Limit: "set", Got: "nothing"}
+	case c.Key == nil:
+		return &leat.InvalidError{Field: "archive key", Limit: "a key, see archive.LoadKey", Got: "none"}
+	case c.Dir == "":
+		return &leat.InvalidError{Field: "directory of the archive's cache", Limit: "a path", Got: "nothing"}
+	case c.RetainAge < 0 || c.RetainBytes < 0:
+		return &leat.InvalidError{Field: "retention", Limit: "an age and a number of bytes, not negative", Got: fmt.Sprintf("%s, %d bytes", c.RetainAge, c.RetainBytes)}
+	case c.RetainEvery < 0 || c.CompactEvery < 0:
+		return &leat.InvalidError{Field: "intervals of retention and compaction", Limit: "durations above 0"}
+	}
+	return nil
+}
+
+// An Archive is the [server.Archive] of a Config. It is safe for concurrent use.
+type Archive struct {
+	config Config
+	store  *store
+	cache  *archive.Cache // reads through store
+	turn   chan struct{}  // holds one token: who takes it may retain or compact
+}
+
+// New returns an archive. It does not open the store yet.
+func New(c Config) (*Archive, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	s := newStore(c.URL, c.Open)
+	cache, err := archive.Cached(s, filepath.Join(c.Dir, "archive-cache"), c.CacheBytes)
+	if err != nil {
+		return nil, err
+	}
+	a := &Archive{config: c, store: s, cache: cache, turn: make(chan struct{}, 1)}
+	a.turn <- struct{}{}
+	return a, nil
+}
+
+// Keep implements [server.Archive].
+func (a *Archive) Keep(ctx context.Context, name string, log server.Log) (server.Kept, error) {
+	info, err := log.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	archiver, err := archive.NewArchiver(log, a.store, archive.Config{
+		Key: a.config.Key, NewKey: a.config.NewKey, SegmentBytes: a.config.SegmentBytes, MaxAge: a.config.MaxAge,
+	})
+	if err != nil {
+		return nil, err
+	}
+	k := &kept{
+		archive: a, id: info.ID, log: log, archiver: archiver, logger: a.config.Logger.With("log", name),
+		retention: chore{name: "retention"}, compaction: chore{name: "compaction"},
+	}
+	k.reader = archive.LazyTier(log, func(ctx context.Context) (*archive.Archive, error) {
+		return archive.Open(ctx, a.cache, info.ID, a.config.Key.Public())
+	})
+	running, stop := context.WithCancel(context.Background())
+	k.stop = stop
+	k.running.Go(func() { k.archiving(running) })
+	k.running.Go(func() { k.watch(running) })
+	k.running.Go(func() { k.upkeep(running) })
+	return k, nil
+}
+
+// ours takes the turn to do work that is hard on the machine: for one log at a
+// time.
+func (a *Archive) ours(ctx context.Context, do func() error) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.turn:
+	}
+	defer func() { a.turn <- struct{}{} }()
+	return do()
+}
+
+var errNothingYet = errors.New("nothing is archived yet")
