@@ -24,9 +24,10 @@ type Config struct {
 	// in a directory of its own.
 	Engine Engine
 
-	// Archive keeps the logs for good, as package keep does; nothing does when
-	// nil.
-	Archive Archive
+	// Archive returns what keeps the logs for good, as package keep does. It is
+	// called once, when Dir is there and this server owns it; nothing keeps the
+	// logs when it is nil.
+	Archive func() (Archive, error)
 
 	// GRPC and HTTP are the addresses to listen on, host:port; DefaultGRPC and
 	// DefaultHTTP when empty. Port 0 takes any that is free.

@@ -174,7 +174,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(c.oldest, float64(s.Oldest), name, string(s.ID))
 		}
 	}
-	if a := c.server.config.Archive; a != nil {
+	if a := c.server.archive; a != nil {
 		for _, f := range a.Figures() {
 			ch <- f.metric("")
 		}

@@ -24,6 +24,7 @@ type Server struct {
 	logger  *slog.Logger
 	lock    io.Closer // of the data directory
 	logs    *logs
+	archive Archive // nil when there is none
 	metrics *metrics
 
 	draining context.Context // ends when the server begins to drain
@@ -57,7 +58,12 @@ func New(c Config) (_ *Server, err error) {
 	if s.lock, err = lockDir(c.Dir); err != nil {
 		return nil, fmt.Errorf("another process has it: %w", err)
 	}
-	if s.logs, err = openLogs(c.Dir, c.Engine, c.Archive); err != nil {
+	if c.Archive != nil {
+		if s.archive, err = c.Archive(); err != nil {
+			return nil, err
+		}
+	}
+	if s.logs, err = openLogs(c.Dir, c.Engine, s.archive); err != nil {
 		return nil, err
 	}
 	for name, err := range s.logs.failed() {

@@ -17,6 +17,8 @@ type serveCmd struct {
 	Listen    string `env:"LEAT_LISTEN" default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Where programs and the other commands connect (gRPC)."`
 	HTTP      string `name:"http" env:"LEAT_HTTP" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Where HTTP is served: the JSON API, /healthz, /readyz and /metrics."`
 	LogFormat string `env:"LEAT_LOG_FORMAT" enum:"text,json" default:"text" help:"How to write what the operator should know: text or json."`
+
+	serveArchiveFlags
 }
 
 func (serveCmd) Help() string {
@@ -28,16 +30,31 @@ within 10 seconds. What was acknowledged is durable at any moment.
 	$ leat log create leat://127.0.0.1:7070/orders
 	$ curl http://127.0.0.1:7071/v1/logs
 
+With --archive it copies all logs to an archive as they grow, so that they outlive this machine, sorts what is archived by
+stream once a day, and, with --retain-days or --retain-bytes, removes from the logs what is archived and verified. Whoever
+reads old events gets them from the archive. While the archive cannot be reached the logs are served as ever; /metrics
+tells how far it is behind. Keep a copy of DATA/archive.key elsewhere.
+
+	$ leat serve --data ./data --archive s3://company-events/leat --retain-days 30
+	$ leat serve --data ./data --archive file:///mnt/backup/leat --archive-max-age 10s --retain-bytes 50GiB
+
 There are no passwords yet: listen on other addresses than this machine's own only in a network you trust.
 `
 }
 
 func (cmd serveCmd) Run(ctx context.Context, c console) error {
+	if err := cmd.validate(); err != nil {
+		return err
+	}
 	logger := cmd.logger(c.err)
-	s, err := server.New(server.Config{
+	config := server.Config{
 		Dir: cmd.Data, Engine: local.Engine{Options: engine.Options{Logger: logger}},
 		GRPC: cmd.Listen, HTTP: cmd.HTTP, Logger: logger,
-	})
+	}
+	if cmd.Archive != "" {
+		config.Archive = func() (server.Archive, error) { return cmd.open(ctx, c, cmd.Data, logger) }
+	}
+	s, err := server.New(config)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ type store struct {
 type callStats struct{ made, failed uint64 }
 
 // openPause is how long a store is not opened again that could not be.
-const openPause = 5 * time.Second
+const openPause = 2 * time.Second
 
 func newStore(url string, open func(context.Context) (archive.Store, error)) *store {
 	s := &store{url: url, open: open, opening: make(chan struct{}, 1), calls: make(map[string]callStats), waiting: make(map[uint64]time.Time)}
