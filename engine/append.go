@@ -13,21 +13,32 @@ import (
 
 // Append implements leat.Log.
 func (l *Log) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
+	return l.Submit(ctx, events, conds...).Wait()
+}
+
+// Submit implements leat.Submitter. It may read the store, to look up streams
+// and IDs that are not in memory.
+func (l *Log) Submit(ctx context.Context, events []leat.Event, conds ...leat.Condition) leat.Pending {
 	key, err := leat.PrepareAppend(events, conds, limits, l.info.Single)
 	if err != nil {
-		return leat.Receipt{}, err
+		return refused{err}
 	}
 	op := newAppendOp(key, events, conds)
 	if err := l.ask(ctx, op); err != nil {
-		return leat.Receipt{}, err
+		return refused{err}
 	}
-	if err := l.do(ctx, op, len(op.buf)+len(events)*minEventCost); err != nil {
-		return leat.Receipt{}, err
+	op.ctx = ctx
+	if op.handed, err = l.hand(ctx, op, len(op.buf)+len(events)*minEventCost); err != nil {
+		return refused{err}
 	}
-	receipt := op.receipt
-	op.release()
-	return receipt, nil
+	return op
 }
+
+// A refused Append was not handed to the committer.
+type refused struct{ err error }
+
+// Wait implements leat.Pending.
+func (r refused) Wait() (leat.Receipt, error) { return leat.Receipt{}, r.err }
 
 // minEventCost bounds the number of events in a group, however small they are.
 const minEventCost = 32
@@ -42,6 +53,20 @@ type appendOp struct {
 	twice   int      // first event whose ID one before it has, -1 when there is none
 	buf     []byte   // memory of events[i].raw
 	receipt leat.Receipt
+
+	// Of who waits.
+	ctx    context.Context
+	handed handed
+}
+
+// Wait implements leat.Pending.
+func (o *appendOp) Wait() (leat.Receipt, error) {
+	if err := o.handed.wait(o.ctx); err != nil {
+		return leat.Receipt{}, err
+	}
+	receipt := o.receipt
+	o.release()
+	return receipt, nil
 }
 
 var appendOps = sync.Pool{New: func() any { return new(appendOp) }}
@@ -119,7 +144,7 @@ func (o *appendOp) release() {
 	clear(o.events)
 	clear(o.conds)
 	clear(o.targets)
-	o.receipt = leat.Receipt{}
+	o.receipt, o.ctx, o.handed = leat.Receipt{}, nil, handed{}
 	appendOps.Put(o)
 }
 

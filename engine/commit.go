@@ -231,6 +231,11 @@ func (l *Log) hand(ctx context.Context, op operation, bytes int) (handed, error)
 
 // wait waits for the outcome.
 func (o handed) wait(ctx context.Context) error {
+	select {
+	case <-o.group.done: // as often when many wait for one group, one after the other
+		return o.group.errs[o.place]
+	default:
+	}
 	var err error
 	select {
 	case <-o.group.done:

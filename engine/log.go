@@ -11,9 +11,10 @@ import (
 	"github.com/leathq/leat"
 )
 
-// Log is a log in a directory. It is a [leat.Log], [leat.Trimmer],
-// [leat.Splitter], [leat.Importer], [leat.Scanner] and [leat.Limiter], safe for
-// concurrent use. Make one with Create or Open, and Close it.
+// Log is a log in a directory. It is a [leat.Log], [leat.Submitter],
+// [leat.Trimmer], [leat.Splitter], [leat.Importer], [leat.Scanner] and
+// [leat.Limiter], safe for concurrent use. Make one with Create or Open, and
+// Close it.
 type Log struct {
 	dir   string
 	info  leat.Info
@@ -49,6 +50,7 @@ type Log struct {
 
 var _ interface {
 	leat.Log
+	leat.Submitter
 	leat.Trimmer
 	leat.Splitter
 	leat.Importer

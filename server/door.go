@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"sync"
+	"time"
 
 	"github.com/leathq/leat"
 )
@@ -84,6 +85,7 @@ type served struct {
 
 var _ interface {
 	leat.Log
+	leat.Submitter
 	leat.Trimmer
 	leat.Splitter
 	leat.Importer
@@ -91,9 +93,28 @@ var _ interface {
 } = (*served)(nil)
 
 func (s *served) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
-	done := s.meter.append(events)
+	began := time.Now()
 	receipt, err := s.log.Append(ctx, events, conds...)
-	done(receipt, err)
+	s.meter.append(began, events, receipt, err)
+	return receipt, err
+}
+
+func (s *served) Submit(ctx context.Context, events []leat.Event, conds ...leat.Condition) leat.Pending {
+	began := time.Now()
+	return &measuredPending{leat.Submit(ctx, s.log, events, conds...), s.meter, began, events}
+}
+
+// A measuredPending is an Append under way that is measured when it is done.
+type measuredPending struct {
+	leat.Pending
+	meter  *meter
+	began  time.Time
+	events []leat.Event
+}
+
+func (p *measuredPending) Wait() (leat.Receipt, error) {
+	receipt, err := p.Pending.Wait()
+	p.meter.append(p.began, p.events, receipt, err)
 	return receipt, err
 }
 

@@ -59,6 +59,7 @@ func newMetrics() *metrics {
 // A meter measures one log at one door.
 type meter struct {
 	appends, reads            *prometheus.CounterVec // result
+	appendsOK                 prometheus.Counter     // of appends
 	appendEvents, appendBytes prometheus.Counter
 	readEvents, readBytes     prometheus.Counter
 	appendSeconds             prometheus.Observer
@@ -67,33 +68,31 @@ type meter struct {
 
 func (m *metrics) meter(door, log string) *meter {
 	labels := prometheus.Labels{"door": door, "log": log}
+	appends := m.appends.MustCurryWith(labels)
 	return &meter{
-		appends: m.appends.MustCurryWith(labels), appendSeconds: m.appendSeconds.WithLabelValues(door),
+		appends: appends, appendsOK: appends.WithLabelValues(result(nil)), appendSeconds: m.appendSeconds.WithLabelValues(door),
 		appendEvents: m.appendEvents.With(labels), appendBytes: m.appendBytes.With(labels),
 		reads: m.reads.MustCurryWith(labels), readSeconds: m.readSeconds.WithLabelValues(door),
 		readEvents: m.readEvents.With(labels), readBytes: m.readBytes.With(labels),
 	}
 }
 
-// append begins to measure an Append; call what it returns with the outcome.
-func (m *meter) append(events []leat.Event) func(leat.Receipt, error) {
-	began := time.Now()
-	return func(r leat.Receipt, err error) {
-		m.appendSeconds.Observe(time.Since(began).Seconds())
-		switch {
-		case err != nil:
-			m.appends.WithLabelValues(result(err)).Inc()
-		case r.Duplicate:
-			m.appends.WithLabelValues("duplicate").Inc()
-		default:
-			m.appends.WithLabelValues("ok").Inc()
-			m.appendEvents.Add(float64(len(events)))
-			bytes := 0
-			for i := range events {
-				bytes += events[i].Size()
-			}
-			m.appendBytes.Add(float64(bytes))
+// append measures an Append that is done.
+func (m *meter) append(began time.Time, events []leat.Event, r leat.Receipt, err error) {
+	m.appendSeconds.Observe(time.Since(began).Seconds())
+	switch {
+	case err != nil:
+		m.appends.WithLabelValues(result(err)).Inc()
+	case r.Duplicate:
+		m.appends.WithLabelValues("duplicate").Inc()
+	default:
+		m.appendsOK.Inc()
+		m.appendEvents.Add(float64(len(events)))
+		bytes := 0
+		for i := range events {
+			bytes += events[i].Size()
 		}
+		m.appendBytes.Add(float64(bytes))
 	}
 }
 

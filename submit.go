@@ -1,0 +1,51 @@
+package leat
+
+import "context"
+
+type (
+	// A Submitter can have many Appends under way without a goroutine for each.
+	// It is an optional capability of a Log; see [Submit].
+	Submitter interface {
+		// Submit begins what Log.Append does and returns without waiting for it.
+		// Events, what they refer to, and conditions are the log's until Wait of
+		// what it returns has returned. Appends that are under way at the same
+		// time are carried out in any order.
+		Submit(ctx context.Context, events []Event, conds ...Condition) Pending
+	}
+
+	// A Pending is an Append under way.
+	Pending interface {
+		// Wait waits for the outcome, and returns what Log.Append returns. It is
+		// called exactly once, by any goroutine. When the context of Submit ends
+		// first, it returns soon.
+		Wait() (Receipt, error)
+	}
+)
+
+// Submit begins an Append and returns without waiting for it: as Submitter says
+// if the log is one, otherwise in a goroutine, which ends before Wait returns.
+func Submit(ctx context.Context, log Log, events []Event, conds ...Condition) Pending {
+	if s, ok := log.(Submitter); ok {
+		return s.Submit(ctx, events, conds...)
+	}
+	p := make(pendingCall, 1)
+	go func() {
+		var o appended
+		o.receipt, o.err = log.Append(ctx, events, conds...)
+		p <- o
+	}()
+	return p
+}
+
+// A pendingCall gets the outcome of a call of Append.
+type pendingCall chan appended
+
+type appended struct {
+	receipt Receipt
+	err     error
+}
+
+func (p pendingCall) Wait() (Receipt, error) {
+	o := <-p
+	return o.receipt, o.err
+}
