@@ -1,6 +1,10 @@
 package leat
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+)
 
 type (
 	// A Submitter can have many Appends under way without a goroutine for each.
@@ -29,11 +33,7 @@ func Submit(ctx context.Context, log Log, events []Event, conds ...Condition) Pe
 		return s.Submit(ctx, events, conds...)
 	}
 	p := make(pendingCall, 1)
-	go func() {
-		var o appended
-		o.receipt, o.err = log.Append(ctx, events, conds...)
-		p <- o
-	}()
+	go p.call(ctx, log, events, conds)
 	return p
 }
 
@@ -41,11 +41,27 @@ func Submit(ctx context.Context, log Log, events []Event, conds ...Condition) Pe
 type pendingCall chan appended
 
 type appended struct {
-	receipt Receipt
-	err     error
+	receipt  Receipt
+	err      error
+	panicked string // why Append did not return
 }
 
+func (p pendingCall) call(ctx context.Context, log Log, events []Event, conds []Condition) {
+	o := appended{err: ErrUncertain} // unless Append returns
+	defer func() {
+		if r := recover(); r != nil {
+			o.panicked = fmt.Sprintf("%v\n\n%s", r, debug.Stack())
+		}
+		p <- o
+	}()
+	o.receipt, o.err = log.Append(ctx, events, conds...)
+}
+
+// Wait implements Pending. It panics when Append did.
 func (p pendingCall) Wait() (Receipt, error) {
 	o := <-p
+	if o.panicked != "" {
+		panic(o.panicked)
+	}
 	return o.receipt, o.err
 }

@@ -96,6 +96,7 @@ func New(logs Logs, o Options) *Server {
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(wire.Codec),
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxSendMsgSize(maxMessageBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
