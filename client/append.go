@@ -4,44 +4,72 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/internal/wire"
-	leatv1 "github.com/leathq/leat/proto/leat/v1"
 )
 
 // Append implements leat.Log. It checks bounds and route before anything is
 // sent.
 func (l *Log) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
+	return l.Submit(ctx, events, conds...).Wait()
+}
+
+// Submit implements leat.Submitter.
+func (l *Log) Submit(ctx context.Context, events []leat.Event, conds ...leat.Condition) leat.Pending {
 	key, err := leat.PrepareAppend(events, conds, l.limits, l.single)
 	if err != nil {
-		return leat.Receipt{}, err
+		return refused{err}
 	}
 	if err := ctx.Err(); err != nil {
-		return leat.Receipt{}, err
+		return refused{err}
 	}
-	a := &pending{
-		message: &leatv1.NumberedAppend{Events: wire.FromEvents(own(events)), Conditions: wire.FromConditions(conds)},
-		place:   l.known.place(key),
-		outcome: make(chan outcome, 1),
+	size := wire.EncodedSize(events, conds)
+	if err := checkBytes("events", size); err != nil {
+		return refused{err}
 	}
-	if a.bytes, err = checkSize("events", a.message); err != nil {
-		return leat.Receipt{}, err
-	}
+	a := pendings.Get().(*pending)
+	a.log, a.ctx, a.events, a.place = l, ctx, len(events), l.known.place(key)
+	a.encoded = wire.EncodeAppend(slices.Grow(a.encoded[:0], size), events, conds)
 	if err := l.pipe.push(a); err != nil {
-		return leat.Receipt{}, l.appendFailed(err)
+		a.release()
+		return refused{l.appendFailed(err)}
 	}
-	var o outcome
-	select {
-	case o = <-a.outcome:
-	case <-ctx.Done():
-		o = l.pipe.abandon(a, ctx.Err())
-	}
+	return a
+}
+
+// A refused Append was not sent.
+type refused struct{ err error }
+
+// Wait implements leat.Pending.
+func (r refused) Wait() (leat.Receipt, error) { return leat.Receipt{}, r.err }
+
+// Wait implements leat.Pending.
+func (a *pending) Wait() (leat.Receipt, error) {
+	o := a.wait()
+	l := a.log
+	a.release()
 	if o.err != nil {
 		return leat.Receipt{}, l.appendFailed(o.err)
 	}
 	return o.receipt, nil
+}
+
+func (a *pending) wait() outcome {
+	select {
+	case o := <-a.outcome:
+		return o
+	default:
+	}
+	select {
+	case o := <-a.outcome:
+		return o
+	case <-a.ctx.Done():
+		return a.log.pipe.abandon(a, a.ctx.Err())
+	}
 }
 
 func (l *Log) appendFailed(err error) error {
@@ -51,33 +79,29 @@ func (l *Log) appendFailed(err error) error {
 	return err
 }
 
-// own returns events whose data is the client's: it may be sent after Append has
-// returned, when the caller uses its memory for other things.
-func own(events []leat.Event) []leat.Event {
-	size := 0
-	for i := range events {
-		size += len(events[i].Data)
-	}
-	memory := make([]byte, 0, size)
-	owned := make([]leat.Event, len(events))
-	for i, e := range events {
-		memory = append(memory, e.Data...)
-		e.Data = memory[len(memory)-len(e.Data) : len(memory) : len(memory)]
-		owned[i] = e
-	}
-	return owned
-}
-
 // A pending is an Append that waits for its outcome. Its fields below belong to
 // the pipe, and are guarded by its mutex.
 type pending struct {
-	message *leatv1.NumberedAppend
-	bytes   int
+	log     *Log
+	ctx     context.Context
+	encoded []byte // see wire.EncodeAppend; it may be sent several times
+	events  int
 	place   place
 	outcome chan outcome // takes one
 
 	lost   bool      // it was sent, and the connection was lost before an answer
 	failed time.Time // when it failed to be sent or answered first
+}
+
+var pendings = sync.Pool{New: func() any { return &pending{outcome: make(chan outcome, 1)} }}
+
+// release gives a back for another Append. The pipe has no use for it any more.
+func (a *pending) release() {
+	const mostPooled = 64 << 10
+	if cap(a.encoded) <= mostPooled {
+		*a = pending{encoded: a.encoded, outcome: a.outcome}
+		pendings.Put(a)
+	}
 }
 
 // An outcome is what became of an Append.
@@ -88,20 +112,19 @@ type outcome struct {
 
 // answered returns the outcome that a server's answer stands for. Answers are
 // given in the order in which they came.
-func (a *pending) answered(r *leatv1.AppendResult, k *known) outcome {
-	if m := r.GetReceipt(); m != nil {
-		receipt := wire.Receipt(m)
+func (a *pending) answered(r *wire.Result, k *known) outcome {
+	if r.Receipt != nil {
+		receipt := *r.Receipt
 		if receipt.Duplicate && a.lost {
-			receipt.Duplicate = !k.own(a.place, receipt, len(a.message.GetEvents()))
+			receipt.Duplicate = !k.own(a.place, receipt, a.events)
 		}
 		k.record(receipt)
 		return outcome{receipt: receipt}
 	}
-	m := r.GetError()
-	if m == nil {
+	if r.Err == nil {
 		return outcome{err: fmt.Errorf("%w: the server answered neither with a receipt nor with an error", leat.ErrUncertain)}
 	}
-	err := wire.Error(m)
+	err := wire.Error(r.Err)
 	if a.lost && !final(err) {
 		err = fmt.Errorf("%w: what was sent before may still be recorded: %w", leat.ErrUncertain, err)
 	}

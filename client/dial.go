@@ -57,8 +57,8 @@ func ParseURL(raw string) (address, log string, err error) {
 	return u.Host, strings.Trim(u.Path, "/"), nil
 }
 
-// Log is a log at a server. It is a [leat.Log], [leat.Limiter], [leat.Trimmer],
-// [leat.Splitter] and [leat.Importer], whose methods return
+// Log is a log at a server. It is a [leat.Log], [leat.Submitter], [leat.Limiter],
+// [leat.Trimmer], [leat.Splitter] and [leat.Importer], whose methods return
 // leat.ErrUnsupported when the log at the server is none, and the [leat.Leases]
 // of the log. It is safe for concurrent use.
 type Log struct {
@@ -73,12 +73,13 @@ type Log struct {
 }
 
 var (
-	_ leat.Log      = (*Log)(nil)
-	_ leat.Limiter  = (*Log)(nil)
-	_ leat.Trimmer  = (*Log)(nil)
-	_ leat.Splitter = (*Log)(nil)
-	_ leat.Importer = (*Log)(nil)
-	_ leat.Leases   = (*Log)(nil)
+	_ leat.Log       = (*Log)(nil)
+	_ leat.Submitter = (*Log)(nil)
+	_ leat.Limiter   = (*Log)(nil)
+	_ leat.Trimmer   = (*Log)(nil)
+	_ leat.Splitter  = (*Log)(nil)
+	_ leat.Importer  = (*Log)(nil)
+	_ leat.Leases    = (*Log)(nil)
 )
 
 // Dial connects to a log. A log that the server does not have is

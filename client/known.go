@@ -47,6 +47,11 @@ func (k *known) learn(shards []leat.Shard) {
 func (k *known) see(shard leat.ShardID, seq uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.raise(shard, seq)
+}
+
+// raise is see. The caller holds mu.
+func (k *known) raise(shard leat.ShardID, seq uint64) {
 	if i := k.find(shard); i >= 0 {
 		k.shards[i].Head = max(k.shards[i].Head, seq)
 	}
@@ -77,12 +82,12 @@ func (k *known) place(key leat.HashKey) place {
 
 // record takes in where an Append of this client stands.
 func (k *known) record(r leat.Receipt) {
-	k.see(r.Shard, r.Last)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.raise(r.Shard, r.Last)
 	if r.Duplicate {
 		return
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.recorded[r.First%uint64(len(k.recorded))] = place{r.Shard, r.First}
 }
 

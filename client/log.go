@@ -120,7 +120,7 @@ func (l *Log) Import(ctx context.Context, shard leat.ShardID, events []leat.Reco
 	for i := range events {
 		req.Events = append(req.Events, wire.FromRecorded(&events[i], shard))
 	}
-	if _, err := checkSize("events", req); err != nil {
+	if err := checkSize("events", req); err != nil {
 		return err
 	}
 	var before *uint64 // the head before anything was sent

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/internal/wire"
 	leatv1 "github.com/leathq/leat/proto/leat/v1"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -36,16 +38,55 @@ type pipe struct {
 
 	mu      sync.Mutex
 	closed  bool
-	wake    *sync.Cond          // queue, window, stream or closed has changed
-	number  uint64              // of the last Append that was sent
-	queue   []*pending          // to be sent
-	flight  map[uint64]*pending // sent on the open stream, by number; nil when abandoned
-	bytes   int                 // in flight
-	sizes   map[uint64]int      // of what is in flight
-	window  int                 // Appends that may be in flight
-	broken  error               // why the open stream ended
-	started bool                // run runs
+	wake    *sync.Cond // of run: queue, window, stream or closed has changed
+	queue   []*pending // to be sent
+	flight  flight     // sent on the open stream
+	window  int        // Appends that may be in flight
+	broken  error      // why the open stream ended
+	started bool       // run runs
 }
+
+// A flight is the Appends that were sent on a stream and are not answered. Each
+// has a number, which is that of another once it is answered.
+type flight struct {
+	sent  []sent   // by number
+	free  []uint64 // numbers
+	bytes int
+}
+
+type sent struct {
+	flying  bool
+	pending *pending // nil when abandoned
+	bytes   int
+}
+
+// add returns the number of an Append that is sent.
+func (f *flight) add(a *pending) uint64 {
+	s := sent{true, a, len(a.encoded)}
+	f.bytes += s.bytes
+	if n := len(f.free); n > 0 {
+		number := f.free[n-1]
+		f.free, f.sent[number] = f.free[:n-1], s
+		return number
+	}
+	f.sent = append(f.sent, s)
+	return uint64(len(f.sent) - 1)
+}
+
+// remove takes out what was answered: the Append, nil when it was abandoned or
+// there is none of that number.
+func (f *flight) remove(number uint64) *pending {
+	if number >= uint64(len(f.sent)) || !f.sent[number].flying {
+		return nil
+	}
+	s := f.sent[number]
+	f.sent[number] = sent{}
+	f.free = append(f.free, number)
+	f.bytes -= s.bytes
+	return s.pending
+}
+
+func (f *flight) len() int { return len(f.sent) - len(f.free) }
 
 func newPipe(l *Log) *pipe {
 	p := &pipe{log: l, window: firstWindow}
@@ -66,7 +107,7 @@ func (p *pipe) push(a *pending) error {
 		p.running.Go(p.run)
 	}
 	p.queue = append(p.queue, a)
-	p.wake.Broadcast()
+	p.wake.Signal()
 	return nil
 }
 
@@ -86,9 +127,9 @@ func (p *pipe) abandon(a *pending, err error) outcome {
 			return a.givenUp(false, err)
 		}
 	}
-	for n, f := range p.flight {
-		if f == a {
-			p.flight[n] = nil
+	for n := range p.flight.sent {
+		if s := &p.flight.sent[n]; s.pending == a {
+			s.pending = nil
 		}
 	}
 	return a.givenUp(true, err)
@@ -101,7 +142,7 @@ func (p *pipe) close() {
 	p.closed = true
 	p.requeue()
 	p.fail(func(*pending) error { return leat.ErrClosed })
-	p.wake.Broadcast()
+	p.wake.Signal()
 }
 
 // wait waits until the goroutines of a closed pipe have ended.
@@ -149,13 +190,12 @@ func (p *pipe) anything() bool {
 func (p *pipe) stream(ctx context.Context) (progress bool, _ error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := p.log.rpc.AppendStream(ctx)
+	stream, err := p.log.rpc.AppendStream(ctx, grpc.ForceCodecV2(wire.Codec))
 	if err != nil {
 		return false, p.log.conn.explain(ctx, err)
 	}
 	p.mu.Lock()
-	p.broken, p.window = nil, firstWindow
-	p.flight, p.sizes, p.bytes = make(map[uint64]*pending), make(map[uint64]int), 0
+	p.broken, p.window, p.flight = nil, firstWindow, flight{}
 	p.mu.Unlock()
 
 	var receiving sync.WaitGroup
@@ -165,7 +205,7 @@ func (p *pipe) stream(ctx context.Context) (progress bool, _ error) {
 		if m == nil {
 			break
 		}
-		if stream.Send(m) != nil {
+		if stream.SendMsg(m) != nil {
 			break // receive learns why
 		}
 	}
@@ -182,7 +222,7 @@ func (p *pipe) stream(ctx context.Context) (progress bool, _ error) {
 
 // next returns the next message to send, as soon as there is one and the window
 // lets it, and nil when the stream has ended.
-func (p *pipe) next() *leatv1.AppendStreamRequest {
+func (p *pipe) next() *wire.Outgoing {
 	runtime.Gosched() // lets those that were just answered append again first
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -192,23 +232,28 @@ func (p *pipe) next() *leatv1.AppendStreamRequest {
 	if p.broken != nil || p.closed {
 		return nil
 	}
-	m := &leatv1.AppendStreamRequest{Log: p.log.name}
-	for size := 0; p.ready() && len(m.Appends) < messageAppends; {
+	appends, size := p.riding()
+	m := wire.NewOutgoing(len(p.log.name) + size + (appends+1)*wire.NumberBytes)
+	b := wire.EncodeLog(*m.Bytes, p.log.name)
+	for ; appends > 0 && p.ready(); appends-- {
 		a := p.queue[0]
-		if size > 0 && size+a.bytes > messageBytes {
-			break
-		}
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
-		p.number++
-		m.Appends = append(m.Appends, &leatv1.NumberedAppend{
-			Number: p.number, Events: a.message.GetEvents(), Conditions: a.message.GetConditions(),
-		})
-		p.flight[p.number], p.sizes[p.number] = a, a.bytes
-		p.bytes += a.bytes
-		size += a.bytes
+		b = wire.Number(b, p.flight.add(a), a.encoded)
 	}
-	return m
+	*m.Bytes = b
+	return &m
+}
+
+// riding returns how many Appends go into the next message, and their bytes.
+func (p *pipe) riding() (appends, bytes int) {
+	for _, a := range p.queue {
+		if appends == messageAppends || appends > 0 && bytes+len(a.encoded) > messageBytes {
+			break
+		}
+		appends, bytes = appends+1, bytes+len(a.encoded)
+	}
+	return appends, bytes
 }
 
 // ready reports whether an Append may be sent: there is one, and the window has
@@ -217,66 +262,72 @@ func (p *pipe) ready() bool {
 	if len(p.queue) == 0 {
 		return false
 	}
-	n := len(p.flight)
-	return n == 0 || n < p.window && p.bytes+p.queue[0].bytes <= windowBytes
+	n := p.flight.len()
+	return n == 0 || n < p.window && p.flight.bytes+len(p.queue[0].encoded) <= windowBytes
 }
 
 // receive hands out answers until the stream ends. It reports whether there was
 // one.
 func (p *pipe) receive(stream leatv1.Log_AppendStreamClient) (progress bool) {
+	var results wire.ResultDecoder
 	for {
-		m, err := stream.Recv()
+		var m wire.Incoming
+		err := stream.RecvMsg(&m)
 		p.mu.Lock()
+		if err == nil {
+			err = p.take(&results, m.Bytes, &progress)
+		}
 		if err != nil {
 			p.broken = err
-			p.wake.Broadcast()
-			p.mu.Unlock()
-			return progress
 		}
-		if w := m.GetWindow(); w > 0 {
-			p.window = int(w)
-		}
-		for _, r := range m.GetResults() {
-			if stopping(r) {
-				p.broken = status.Error(codes.Unavailable, r.GetError().GetMessage())
-				continue // stays in flight, and is sent again
-			}
-			n := r.GetNumber()
-			if a := p.flight[n]; a != nil {
-				a.outcome <- a.answered(r, &p.log.known)
-			}
-			p.bytes -= p.sizes[n]
-			delete(p.flight, n)
-			delete(p.sizes, n)
-			progress = true
-		}
-		broken := p.broken != nil
-		p.wake.Broadcast()
+		p.wake.Signal()
 		p.mu.Unlock()
-		if broken {
+		if err != nil {
 			return progress
 		}
 	}
 }
 
+// take takes the answers of a message. The error says that the stream is of no
+// use any more. The caller holds mu.
+func (p *pipe) take(results *wire.ResultDecoder, message []byte, progress *bool) (broken error) {
+	window, err := results.EachResult(message, func(r *wire.Result) {
+		if stopping(r) {
+			broken = status.Error(codes.Unavailable, r.Err.GetMessage())
+			return // stays in flight, and is sent again
+		}
+		if a := p.flight.remove(r.Number); a != nil {
+			a.outcome <- a.answered(r, &p.log.known)
+		}
+		*progress = true
+	})
+	if window > 0 {
+		p.window = int(window)
+	}
+	if err != nil {
+		return status.Errorf(codes.Internal, "decode the answer to appends: %v", err)
+	}
+	return broken
+}
+
 // stopping reports whether an answer says that the log was closed, by a server
 // that stops: another will answer, or the same when it is back.
-func stopping(r *leatv1.AppendResult) bool {
-	return slices.Contains(r.GetError().GetKinds(), leatv1.Kind_KIND_CLOSED)
+func stopping(r *wire.Result) bool {
+	return slices.Contains(r.Err.GetKinds(), leatv1.Kind_KIND_CLOSED)
 }
 
 // requeue puts what was sent and not answered before all that waits. The caller
 // holds mu.
 func (p *pipe) requeue() {
 	var again []*pending
-	for _, a := range p.flight {
-		if a != nil {
-			a.lost = true
-			again = append(again, a)
+	for _, s := range p.flight.sent {
+		if s.pending != nil {
+			s.pending.lost = true
+			again = append(again, s.pending)
 		}
 	}
 	p.queue = append(again, p.queue...)
-	p.flight, p.sizes, p.bytes = nil, nil, 0
+	p.flight = flight{}
 }
 
 // expire ends the Appends that have waited as long as they may. The caller holds

@@ -170,17 +170,17 @@ func checkFilter(f leat.Filter) error {
 	return nil
 }
 
-// checkSize returns the bytes of a message, and refuses one that is too large to
-// be sent.
-func checkSize(field string, m proto.Message) (int, error) {
+// checkSize refuses a message that is too large to be sent.
+func checkSize(field string, m proto.Message) error { return checkBytes(field, proto.Size(m)) }
+
+func checkBytes(field string, n int) error {
 	const most = maxMessageBytes - 1024 // the rest is for what is around it
-	n := proto.Size(m)
 	if n > most {
-		return n, &leat.InvalidError{
+		return &leat.InvalidError{
 			Field: field, Limit: fmt.Sprintf("at most %d bytes together when encoded", most), Got: fmt.Sprintf("%d bytes", n),
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // valid returns a shard ID that can be sent, and is unknown if shard cannot.
