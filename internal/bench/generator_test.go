@@ -73,7 +73,7 @@ func TestGenerated(t *testing.T) {
 func TestRunsAreApart(t *testing.T) {
 	w := testWorkload()
 	a, b := NewProducers(w, nil), NewProducers(w, nil)
-	events, _ := a.lanes[0].generator.next(1)
+	events, _ := a.crews[0][0].generator.next(1)
 	if !a.Owns(events[0].Stream) || b.Owns(events[0].Stream) {
 		t.Errorf("stream %s: owned by its producers %v, by others %v", events[0].Stream, a.Owns(events[0].Stream), b.Owns(events[0].Stream))
 	}

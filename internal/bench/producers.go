@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -16,7 +17,7 @@ import (
 type Producers struct {
 	workload Workload
 	supply   *supply
-	lanes    []*lane
+	crews    [][]*lane // each driven by one goroutine
 	done     atomic.Uint64
 }
 
@@ -25,15 +26,26 @@ type lane struct {
 	log       leat.Log
 	producer  int
 	generator *generator
+
+	// The Append in flight; nil when there is none.
+	pending leat.Pending
+	events  []leat.Event
+	conds   []leat.Condition
+	due     time.Time
 }
 
 // NewProducers returns producers that append w, which has passed Check. They
 // share the logs, connections to one log, evenly. Their streams are new ones.
 func NewProducers(w Workload, logs ...leat.Log) *Producers {
 	p := &Producers{workload: w, supply: newSupply(&w)}
+	p.crews = make([][]*lane, w.Producers)
+	if w.Rate > 0 { // each waits for when its next Append is due
+		p.crews = make([][]*lane, w.Lanes())
+	}
 	for i := range w.Lanes() {
 		producer := i % w.Producers
-		p.lanes = append(p.lanes, &lane{
+		crew := &p.crews[i%len(p.crews)]
+		*crew = append(*crew, &lane{
 			log: logs[producer%len(logs)], producer: producer, generator: newGenerator(&p.workload, p.supply, i),
 		})
 	}
@@ -74,13 +86,10 @@ func (p *Producers) Run(ctx context.Context, events uint64, d time.Duration) (*F
 	j := &job{limit: l, rate: p.workload.Rate, latency: make([]Histogram, min(p.workload.Producers, mostHistograms))}
 	group, groupCtx := errgroup.WithContext(ctx)
 	start := make(chan struct{})
-	for _, l := range p.lanes {
+	for _, crew := range p.crews {
 		group.Go(func() error {
-			// Requests have contexts of their own, whose ends nobody else waits for.
-			ctx, cancel := context.WithCancel(groupCtx)
-			defer cancel()
 			<-start
-			return p.produce(ctx, l, j)
+			return p.produce(groupCtx, crew, j)
 		})
 	}
 	m := startMeter()
@@ -104,29 +113,61 @@ func (p *Producers) Run(ctx context.Context, events uint64, d time.Duration) (*F
 	return f, nil
 }
 
-// produce appends what one lane gets of a job.
-func (p *Producers) produce(ctx context.Context, l *lane, j *job) error {
-	for {
+// produce appends what a crew gets of a job: its lanes take turns, and each ends
+// an Append before it begins the next.
+func (p *Producers) produce(ctx context.Context, crew []*lane, j *job) (err error) {
+	// Requests have contexts of their own, whose ends nobody else waits for.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	turn := 0
+	for ; ; turn++ {
+		l := crew[turn%len(crew)]
+		if err = p.end(l, j); err != nil {
+			break
+		}
 		n, due := j.take(ctx, p.workload.Batch)
 		if n == 0 {
-			return nil
+			break
 		}
-		events, conds := l.generator.next(n)
-		if due.IsZero() {
-			due = time.Now()
-		}
-		receipt, err := l.log.Append(ctx, events, conds...)
-		if err != nil {
-			return err
-		}
-		j.latency[l.producer%len(j.latency)].Add(time.Since(due), 1)
-		if receipt.Duplicate || len(receipt.Versions) != n || len(conds) > 0 && receipt.Versions[0] != conds[0].Version+1 {
-			return fmt.Errorf("the log answered an append of %d new events to stream %s with %+v", n, events[0].Stream, receipt)
-		}
-		l.generator.appended(n)
-		j.count(events)
-		p.done.Add(uint64(n))
+		l.begin(ctx, n, due)
 	}
+	if err != nil {
+		cancel()
+	}
+	for i := range crew {
+		err = cmp.Or(err, p.end(crew[(turn+i)%len(crew)], j))
+	}
+	return err
+}
+
+// begin begins an Append.
+func (l *lane) begin(ctx context.Context, n int, due time.Time) {
+	l.events, l.conds = l.generator.next(n)
+	if l.due = due; due.IsZero() {
+		l.due = time.Now()
+	}
+	l.pending = leat.Submit(ctx, l.log, l.events, l.conds...)
+}
+
+// end waits for the Append of a lane, if there is one, and looks at its answer.
+func (p *Producers) end(l *lane, j *job) error {
+	if l.pending == nil {
+		return nil
+	}
+	receipt, err := l.pending.Wait()
+	l.pending = nil
+	if err != nil {
+		return err
+	}
+	n := len(l.events)
+	j.latency[l.producer%len(j.latency)].Add(time.Since(l.due), 1)
+	if receipt.Duplicate || len(receipt.Versions) != n || len(l.conds) > 0 && receipt.Versions[0] != l.conds[0].Version+1 {
+		return fmt.Errorf("the log answered an append of %d new events to stream %s with %+v", n, l.events[0].Stream, receipt)
+	}
+	l.generator.appended(n)
+	j.count(l.events)
+	p.done.Add(uint64(n))
+	return nil
 }
 
 // take returns how many events the next Append has, 0 when there is none to

@@ -22,7 +22,7 @@ type Workload struct {
 	Stamp      bool    // Event.Time says when the producer made the event
 }
 
-// Lanes returns how many Appends are in flight at a time. Each has a goroutine.
+// Lanes returns how many Appends are in flight at a time.
 func (w *Workload) Lanes() int { return w.Producers * w.Pipeline }
 
 // Streams says which streams are appended to: NewStreams, OneStream, or a number
