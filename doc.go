@@ -75,6 +75,6 @@
 //     itself, in the stream [SystemStream].
 //
 // Package leattest proves them for any implementation. The doc comments of
-// [Log], [Trimmer], [Splitter] and [Importer] say the rest that an
+// [Log], [Submitter], [Trimmer], [Splitter] and [Importer] say the rest that an
 // implementation has to know.
 package leat

@@ -221,6 +221,7 @@ var manners = []check{
 func (t *lab) everyCall(ctx context.Context, shard leat.ShardID) map[string]error {
 	errs := map[string]error{}
 	_, errs["Append"] = t.log.Append(ctx, t.events("a-1"))
+	_, errs["Submit"] = leat.Submit(ctx, t.log, t.events("a-1")).Wait()
 	_, errs["ReadShard"] = t.log.ReadShard(ctx, shard, 0, leat.ReadOptions{})
 	_, errs["ReadShard at the head"] = t.log.ReadShard(ctx, shard, 2, leat.ReadOptions{})
 	_, errs["Shards"] = t.log.Shards(ctx)

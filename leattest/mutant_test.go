@@ -56,6 +56,8 @@ func TestMutants(t *testing.T) {
 			func(l *Log) leat.Log { return wrapping{showing{l}} }},
 		"never ends a closed shard": {"a Scanner tells what ReadShard tells", false,
 			func(l *Log) leat.Log { return unending{showing{l}} }},
+		"mixes up what is submitted": {"each of many that are submitted has its own outcome", false,
+			func(l *Log) leat.Log { return &mixing{Log: l} }},
 		"ignores its end": {"a closed log says so", false, func(l *Log) leat.Log { return undying{l} }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -490,4 +492,22 @@ func TestScannerAsItShouldBe(t *testing.T) {
 			})
 		})
 	}
+}
+
+// mixing answers those who submit in the order in which they wait.
+type mixing struct {
+	*Log
+	outcomes []func() (leat.Receipt, error)
+}
+
+func (l *mixing) Submit(ctx context.Context, events []leat.Event, conds ...leat.Condition) leat.Pending {
+	r, err := l.Append(ctx, events, conds...)
+	l.outcomes = append(l.outcomes, func() (leat.Receipt, error) { return r, err })
+	return l
+}
+
+func (l *mixing) Wait() (leat.Receipt, error) {
+	outcome := l.outcomes[0]
+	l.outcomes = l.outcomes[1:]
+	return outcome()
 }

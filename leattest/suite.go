@@ -53,6 +53,7 @@ var promises = []promise{
 	{"durable", durable},
 	{"all or nothing", atomic},
 	{"conditions", conditions},
+	{"submitting", submitting},
 	{"idempotent", idempotent},
 	{"stable prefix", stable},
 	{"order", order},

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"unsafe"
 
 	"github.com/leathq/leat"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -222,9 +223,9 @@ func (d *AppendDecoder) Decode(encoded []byte) (a NumberedAppend, memory int, er
 
 // What the parts of an append have in memory beside their bytes.
 const (
-	eventMemory     = 152
-	attrMemory      = 32
-	conditionMemory = 40
+	eventMemory     = int(unsafe.Sizeof(leat.Event{}))
+	attrMemory      = int(unsafe.Sizeof(leat.Attr{}))
+	conditionMemory = int(unsafe.Sizeof(leat.Condition{}))
 )
 
 // event decodes an event, and returns how many attributes it has. It does not

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -15,6 +16,8 @@ type fields struct {
 	err    error
 }
 
+var errNumber = errors.New("a field number that is out of range")
+
 // next reports whether there is another field. Then its value is to be read,
 // with one of the methods below.
 func (f *fields) next() bool {
@@ -23,6 +26,10 @@ func (f *fields) next() bool {
 	}
 	number, kind, n := protowire.ConsumeTag(f.rest)
 	if f.failed(n) {
+		return false
+	}
+	if !number.IsValid() {
+		f.err = errNumber
 		return false
 	}
 	f.number, f.kind, f.rest = number, kind, f.rest[n:]
