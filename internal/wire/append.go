@@ -310,4 +310,3 @@ func decodeCondition(encoded []byte) (c leat.Condition, err error) {
 	}
 	return c, f.err
 }
-
