@@ -105,6 +105,11 @@ func (t *tier) capable() leat.Log {
 // Limits implements leat.Limiter.
 func (t *tier) Limits() leat.Limits { return leat.LimitsOf(t.Log) }
 
+// Submit implements leat.Submitter.
+func (t *tier) Submit(ctx context.Context, events []leat.Event, conds ...leat.Condition) leat.Pending {
+	return leat.Submit(ctx, t.Log, events, conds...)
+}
+
 // patience is how long Shards waits for the archive, and for how long it does not
 // ask one that has failed: who follows the log does not need to know.
 const patience = 5 * time.Second
