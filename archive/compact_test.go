@@ -72,7 +72,7 @@ func TestCompact(t *testing.T) {
 		if r.Days < 15 || r.Months < 2 || r.Removed != 0 {
 			t.Errorf("%+v", r)
 		}
-		auditStreams(t, openArchive(t, store, log), log)
+		auditStreams(t, openArchive(t, store, log).Stream, log)
 		before, months := compactedObjects(t, store)
 		if len(months) == 0 {
 			t.Fatal("no months")
@@ -89,7 +89,7 @@ func TestCompact(t *testing.T) {
 		if r.Removed == 0 || len(after) != len(before)-r.Removed {
 			t.Errorf("after the grace period: %+v, %d files of days, before %d", r, len(after), len(before))
 		}
-		auditStreams(t, reader, log)
+		auditStreams(t, reader.Stream, log)
 
 		splitFirst(t, log) // ends a shard, and its last day and month
 		appendSome(t, log, rng, 30)
@@ -97,7 +97,7 @@ func TestCompact(t *testing.T) {
 		if r := compact(t, store, log); r.Days == 0 || r.Months == 0 {
 			t.Errorf("after a shard was closed: %+v", r)
 		}
-		auditStreams(t, openArchive(t, store, log), log)
+		auditStreams(t, openArchive(t, store, log).Stream, log)
 		audit(t, store, log)
 	})
 }
@@ -132,7 +132,7 @@ func TestCompactInterrupted(t *testing.T) {
 			}
 			s.fail = nil
 			compact(t, s, log)
-			auditStreams(t, openArchive(t, s, log), log)
+			auditStreams(t, openArchive(t, s, log).Stream, log)
 			compact(t, s, log)
 			auditNothingUnnamed(t, s)
 		}
@@ -172,7 +172,7 @@ func TestCompactorsRace(t *testing.T) {
 	}
 	wg.Wait()
 	compact(t, store, log)
-	auditStreams(t, openArchive(t, store, log), log)
+	auditStreams(t, openArchive(t, store, log).Stream, log)
 	auditNothingUnnamed(t, store)
 }
 

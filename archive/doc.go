@@ -38,6 +38,12 @@
 // then each month, again by stream, and signs a catalog of these files;
 // [Archive.Stream] reads a few small parts of them, and the segments above.
 //
+// # One log of the two
+//
+// A [Tier] is a [leat.Log] over a log and its archive: what the log has trimmed is
+// read from the archive, and readers never notice. With a [Cached] store it reads
+// each object once.
+//
 // docs/format-archive.md describes every object byte for byte, how to query the
 // segments with DuckDB, Athena or Spark, and what a third party can check.
 package archive

@@ -278,20 +278,27 @@ func (a *Archive) linksAfter(ctx context.Context, shard leat.ShardID, seq uint64
 			before = &l
 		}
 		prev := *before
+		next := func(l link, err error) bool {
+			if err == nil {
+				err = l.follows(a.object(manifestName(shard, l.Number)), prev)
+			}
+			prev = l
+			return yield(l, err) && err == nil
+		}
+		// Whoever wants one more may want many; whoever wants one has it.
+		if prev.Number == last.Number || !next(a.link(ctx, shard, prev.Number+1)) {
+			return
+		}
 		numbers := func(yield func(uint64, error) bool) {
 			for n := prev.Number + 1; n <= last.Number && yield(n, nil); n++ {
 			}
 		}
-		for l, err := range ahead(ctx, lookAhead, numbers, func(ctx context.Context, n uint64) (link, error) {
-			return a.link(ctx, shard, n)
+		for l, err := range ahead(ctx, lookAhead, numbers, func(_ context.Context, n uint64) (link, error) {
+			return a.link(ctx, shard, n) // also when the loop was left: it is kept for the next
 		}) {
-			if err == nil {
-				err = l.follows(a.object(manifestName(shard, l.Number)), prev)
-			}
-			if !yield(l, err) || err != nil {
+			if !next(l, err) {
 				return
 			}
-			prev = l
 		}
 	}
 }

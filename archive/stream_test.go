@@ -1,11 +1,12 @@
 package archive_test
 
 import (
+	"context"
+	"iter"
 	"reflect"
 	"testing"
 
 	"github.com/leathq/leat"
-	"github.com/leathq/leat/archive"
 )
 
 // streams returns the names of all streams in a log.
@@ -24,16 +25,16 @@ func streams(t testing.TB, log leat.Log) map[string]bool {
 	return all
 }
 
-// auditStreams checks that every stream, in ranges and both directions, is what
+// auditStreams checks that every stream, in ranges and both directions, reads as
 // the log says.
-func auditStreams(t testing.TB, a *archive.Archive, log leat.Log) {
+func auditStreams(t testing.TB, read func(context.Context, string, leat.Range) iter.Seq2[leat.Recorded, error], log leat.Log) {
 	t.Helper()
 	names := streams(t, log)
 	names["order-{none}-1"], names[""], names["zzz"] = true, true, true
 	for name := range names {
 		for _, r := range []leat.Range{{}, {After: 2}, {After: 1, Through: 3}, {Through: 1}, {After: 1e6}, {After: 5, Through: 2}} {
 			for _, r := range []leat.Range{r, r.Reverse()} {
-				got, err := readStream(a.Stream(t.Context(), name, r))
+				got, err := readStream(read(t.Context(), name, r))
 				if err != nil {
 					t.Fatalf("stream %q, %+v: %v", name, r, err)
 				}
@@ -70,5 +71,5 @@ func TestStreamFromSegments(t *testing.T) {
 	}
 	appendSome(t, log, rng, 100)
 	flush(t, a, log)
-	auditStreams(t, openArchive(t, store, log), log)
+	auditStreams(t, openArchive(t, store, log).Stream, log)
 }
