@@ -2,6 +2,7 @@ package archive_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -77,4 +78,76 @@ func archiveOrders(ctx context.Context) error {
 		fmt.Println(event.Seq, event.Stream, event.Type)
 	}
 	return nil
+}
+
+// A log gives its old events to the archive, and a tier goes on showing them.
+func ExampleTier() {
+	if err := readThrough(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// trimmed: stream "order-536365" is kept from version 3 on
+	// 1 OrderPlaced
+	// 2 OrderConfirmed
+	// 3 OrderShipped
+}
+
+func readThrough(ctx context.Context) error {
+	orders, err := leattest.New(leat.Config{ID: "orders"}, nil)
+	if err != nil {
+		return err
+	}
+	defer orders.Close()
+	record := func(typ string) error {
+		_, err := orders.Append(ctx, []leat.Event{{Stream: "order-536365", Type: typ, Source: "orders"}})
+		return err
+	}
+	if err := errors.Join(record("OrderPlaced"), record("OrderConfirmed")); err != nil {
+		return err
+	}
+	old, err := archived(ctx, orders)
+	if err != nil {
+		return err
+	}
+
+	// The log forgets what is archived. A server leaves this to Retain, which
+	// verifies the archive first.
+	if _, err := orders.Trim(ctx, leat.ShardNumber(0), 3); err != nil {
+		return err
+	}
+	if err := record("OrderShipped"); err != nil {
+		return err
+	}
+	for _, err := range orders.ReadStream(ctx, "order-536365", leat.Range{}) {
+		fmt.Println(err)
+	}
+
+	for event, err := range archive.Tier(orders, old).ReadStream(ctx, "order-536365", leat.Range{}) {
+		if err != nil {
+			return err
+		}
+		fmt.Println(event.Version, event.Type)
+	}
+	return nil
+}
+
+// archived archives a log into memory, for an example.
+func archived(ctx context.Context, log leat.Log) (*archive.Archive, error) {
+	key, err := archive.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	store := newMemoryStore()
+	archiver, err := archive.NewArchiver(log, store, archive.Config{Key: key})
+	if err != nil {
+		return nil, err
+	}
+	head, err := leat.Start(ctx, log, leat.Now)
+	if err != nil {
+		return nil, err
+	}
+	if err := archiver.Flush(ctx, head); err != nil {
+		return nil, err
+	}
+	return archive.Open(ctx, store, "orders", key.Public())
 }

@@ -28,15 +28,16 @@ const (
 // not fit is a [leat.ErrCorrupt] that names the object. An error is always the
 // last pair. Yielded memory belongs to the caller.
 //
-// For each shard that the stream lived in, it reads the shard's first manifest,
-// lists the catalogs and the manifests that are not compacted, and reads the last
-// catalog. Of each compacted file between whose first and last stream it lies, that
-// is of one a day or month but for large ones, Stream then reads at most three
-// parts, and two more for each further row group of about 1 MiB that holds events
-// of it: the end of the file, the Bloom filter of a row group, and the row group if
-// that says so. Of each segment not yet compacted it reads the manifest, the Bloom
-// filter, and the segment if that says so. Ends and filters that were read before
-// are kept in memory, up to 64 MiB.
+// A log's compacted files are one a month, one a day for days that are in no month
+// yet, and more of those that are large. The number of GETs is bounded by theirs,
+// and by that of the segments not yet compacted: of an archive that was just opened,
+// one for each shard; for each shard that the stream lived in two, for the last
+// catalog and its manifest; for each compacted file between whose first and last
+// stream it lies three at most, for the end of the file, the Bloom filter of a row
+// group, and the row group if that says so, and two more for each further row group
+// of about 1 MiB that holds events of it; for each segment not yet compacted two, for
+// its manifest and its Bloom filter, and one for the segment if that says so. Ends and
+// filters that were read before are kept in memory, up to 64 MiB.
 func (a *Archive) Stream(ctx context.Context, stream string, r leat.Range) iter.Seq2[leat.Recorded, error] {
 	return func(yield func(leat.Recorded, error) bool) {
 		if r.Through > 0 && r.Through <= r.After {

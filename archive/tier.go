@@ -33,8 +33,8 @@ var ErrUnreachable = errors.New("the archive could not be reached")
 // and with it [leat.Read] and [leat.Follow] are a [*leat.DivergedError].
 //
 // All that is about writing goes to log. The tier is a [leat.Importer] or a
-// [leat.Splitter] if log is one, and always a [leat.Limiter] and a
-// [leat.Scanner]. It is no [leat.Trimmer], because it cannot keep what that
+// [leat.Splitter] if log is one, and always a [leat.Limiter], a [leat.Submitter] and
+// a [leat.Scanner]. It is no [leat.Trimmer], because it cannot keep what that
 // promises: what is trimmed is gone, and told. Trim log, which makes room and takes
 // nothing from the readers of the tier. What else log can do, such as being closed
 // or copied, is asked of log, too.

@@ -186,7 +186,7 @@ func TestTierObeysItsContext(t *testing.T) {
 func TestLazyTier(t *testing.T) {
 	store := newMemoryStore()
 	log, twin := trimmedLog(t, store)
-	opening := error(leat.ErrNotFound)
+	opening := leat.ErrNotFound
 	tier := archive.LazyTier(log, func(ctx context.Context) (*archive.Archive, error) {
 		if opening != nil {
 			return nil, opening
