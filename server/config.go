@@ -97,9 +97,9 @@ type Backuper interface {
 
 // An Archive keeps logs for good. Its methods are safe for concurrent use.
 type Archive interface {
-	// Keep begins to archive a log, until what it returns is closed. What goes
-	// wrong with the archive is no error of Keep: it is told in figures, and the
-	// log is served meanwhile.
+	// Keep returns what archives a log, from Start to Close. What goes wrong with
+	// the archive is no error of Keep: it is told in figures, and the log is
+	// served meanwhile.
 	Keep(ctx context.Context, name string, log Log) (Kept, error)
 
 	// Figures are those that are about no one log.
@@ -117,7 +117,11 @@ type Kept interface {
 
 	Figures() []Figure
 
-	// Close ends what was begun, before the log itself is closed.
+	// Start begins to archive the log, once Keep was called for all logs that
+	// there are.
+	Start()
+
+	// Close ends that, before the log itself is closed.
 	io.Closer
 }
 

@@ -75,6 +75,13 @@ func (l *openLog) trimmer() leat.Trimmer {
 	return t
 }
 
+// start begins to archive the log.
+func (l *openLog) start() {
+	if l.kept != nil {
+		l.kept.Start()
+	}
+}
+
 func (l *openLog) Close() error {
 	var err error
 	if l.kept != nil {
@@ -111,6 +118,9 @@ func openLogs(data string, engine Engine, archive Archive) (*logs, error) {
 		case !errors.Is(err, leat.ErrNotFound): // then its making was interrupted
 			l.broken[name] = err
 		}
+	}
+	for _, log := range l.open {
+		log.start()
 	}
 	return l, nil
 }
@@ -192,6 +202,7 @@ func (l *logs) create(ctx context.Context, name string, c leat.Config) (*openLog
 		return nil, errors.Join(fmt.Errorf("create log %q: %w", name, leat.ErrClosed), log.Close())
 	}
 	l.open[name] = log
+	log.start()
 	return log, nil
 }
 

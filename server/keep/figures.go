@@ -41,13 +41,13 @@ func boolean(b bool) float64 {
 
 // Figures implements [server.Kept].
 func (k *kept) Figures() []server.Figure {
-	s := k.archiver.Stats()
+	s, stopped, lag := k.archiver.Stats(), k.isStopped(), k.lag()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	figures := []server.Figure{
 		gauge("leat_archive_success_timestamp_seconds", "When the log was last archived as far as was due; 0 before the first time.", seconds(s.Success)),
-		gauge("leat_archive_failing", "1 while the log cannot be archived, 0 otherwise. It is tried again.", boolean(s.Err != nil)),
-		gauge("leat_archive_stopped", "1 while the log is not archived because of what somebody has to mend, 0 otherwise.", boolean(k.stopped)),
+		gauge("leat_archive_failing", "1 while the log cannot be archived, 0 otherwise. It is tried again.", boolean(s.Err != nil || stopped)),
+		gauge("leat_archive_stopped", "1 while the log is not archived because of what somebody has to mend, 0 otherwise.", boolean(stopped)),
 		total("leat_archive_errors", "Attempts to archive that failed.", s.Errors),
 		total("leat_archive_retries", "Attempts made again because another archiver was faster.", s.Retries),
 		total("leat_archive_segments", "Segments archived since the server began.", s.Segments),
@@ -55,7 +55,7 @@ func (k *kept) Figures() []server.Figure {
 		total("leat_archive_event_bytes", "Bytes of the events archived since the server began.", uint64(s.EventBytes)),
 		total("leat_archive_segment_bytes", "Bytes of the segments archived since the server began.", uint64(s.Bytes)),
 	}
-	figures = append(figures, k.lag()...)
+	figures = append(figures, lag...)
 	figures = append(figures, heads("leat_archive_head", "Last sequence of a shard that is archived.", s.Archived)...)
 	figures = append(figures, k.retention.figures("leat_retention")...)
 	figures = append(figures, heads("leat_retention_verified_head", "Last sequence of a shard that was read back from the archive, found good, and removed from the log.", k.verified)...)

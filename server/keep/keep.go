@@ -2,10 +2,11 @@ package keep
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/leathq/leat"
@@ -38,8 +39,7 @@ type Config struct {
 	// is archived is sorted by stream.
 	RetainEvery, CompactEvery time.Duration
 
-	// Dir is where what was read of the archive is cached, up to CacheBytes, and
-	// where compaction sorts what does not fit in memory.
+	// Dir is where what was read of the archive is cached, up to CacheBytes.
 	Dir        string
 	CacheBytes int64
 
@@ -94,7 +94,11 @@ type Archive struct {
 	config Config
 	store  *store
 	cache  *archive.Cache // reads through store
-	turn   chan struct{}  // holds one token: who takes it may retain or compact
+
+	retaining, compacting chan struct{} // hold a token each: who takes it may do that
+
+	mu   sync.Mutex
+	kept []*kept // those that are open
 }
 
 // New returns an archive. It does not open the store yet.
@@ -108,8 +112,9 @@ func New(c Config) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{config: c, store: s, cache: cache, turn: make(chan struct{}, 1)}
-	a.turn <- struct{}{}
+	a := &Archive{config: c, store: s, cache: cache, retaining: make(chan struct{}, 1), compacting: make(chan struct{}, 1)}
+	a.retaining <- struct{}{}
+	a.compacting <- struct{}{}
 	return a, nil
 }
 
@@ -126,30 +131,35 @@ func (a *Archive) Keep(ctx context.Context, name string, log server.Log) (server
 		return nil, err
 	}
 	k := &kept{
-		archive: a, id: info.ID, log: log, archiver: archiver, logger: a.config.Logger.With("log", name),
+		archive: a, name: name, id: info.ID, log: log, archiver: archiver, logger: a.config.Logger.With("log", name),
 		retention: chore{name: "retention"}, compaction: chore{name: "compaction"},
 	}
 	k.reader = archive.LazyTier(log, func(ctx context.Context) (*archive.Archive, error) {
 		return archive.Open(ctx, a.cache, info.ID, a.config.Key.Public())
 	})
-	running, stop := context.WithCancel(context.Background())
-	k.stop = stop
-	k.running.Go(func() { k.archiving(running) })
-	k.running.Go(func() { k.watch(running) })
-	k.running.Go(func() { k.upkeep(running) })
+	k.running, k.stop = context.WithCancel(context.Background())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.kept = append(a.kept, k)
 	return k, nil
 }
 
-// ours takes the turn to do work that is hard on the machine: for one log at a
-// time.
-func (a *Archive) ours(ctx context.Context, do func() error) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-a.turn:
+// namesake returns the name of another log with the same ID, "" when there is
+// none.
+func (a *Archive) namesake(of *kept) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, k := range a.kept {
+		if k != of && k.id == of.id {
+			return k.name
+		}
 	}
-	defer func() { a.turn <- struct{}{} }()
-	return do()
+	return ""
 }
 
-var errNothingYet = errors.New("nothing is archived yet")
+// forget takes a log out that is closed.
+func (a *Archive) forget(k *kept) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.kept = slices.DeleteFunc(a.kept, func(other *kept) bool { return other == k })
+}

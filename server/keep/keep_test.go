@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -157,6 +158,7 @@ func start(t testing.TB, log testLog, p *place, change ...func(*keep.Config)) *k
 	if err != nil {
 		t.Fatal(err)
 	}
+	kept.Start()
 	t.Cleanup(func() {
 		if err := kept.Close(); err != nil {
 			t.Error(err)
@@ -345,6 +347,36 @@ func TestStopped(t *testing.T) {
 	}
 }
 
+// When it is mended, archiving goes on by itself.
+func TestMended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, log := newPlace(t), newLog(t, 1)
+		k := start(t, log, p, func(c *keep.Config) { c.MaxAge, c.RetainEvery, c.CompactEvery = time.Minute, 0, 0 })
+		check := func(want map[string]float64) {
+			t.Helper()
+			for name, value := range want {
+				if got, there := k.figure(name); !there || got != value {
+					t.Errorf("%s is %v, %v, want %v", name, got, there, value)
+				}
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		check(map[string]float64{"leat_archive_stopped": 0, "leat_archive_lag_events": 0})
+		p.set(leat.ErrCorrupt, nil)
+		appendTo(t, log, 3)
+		for range 5 { // it is tried from time to time, and that looks no better
+			time.Sleep(7 * time.Minute)
+			check(map[string]float64{"leat_archive_stopped": 1, "leat_archive_failing": 1, "leat_archive_lag_events": 3})
+		}
+		p.set(nil, nil)
+		time.Sleep(12 * time.Minute)
+		check(map[string]float64{"leat_archive_stopped": 0, "leat_archive_failing": 0, "leat_archive_lag_events": 0})
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Retention and compaction that fail are told, and do not keep the log from being
 // archived. Nothing is removed that is damaged in the archive.
 func TestChoresFail(t *testing.T) {
@@ -377,6 +409,60 @@ func TestChoresFail(t *testing.T) {
 	k.await(t, "leat_archive_events_total", is(3))
 	if shards, err := log.Shards(t.Context()); err != nil || shards[0].Oldest != 1 {
 		t.Errorf("%+v, %v; want nothing removed", shards, err)
+	}
+}
+
+// A copy of a log beside it would go on in the same archive, as if a restore had
+// begun a new epoch.
+func TestCopies(t *testing.T) {
+	p, log := newPlace(t), newLog(t, 1)
+	k := start(t, log, p)
+	k.await(t, "leat_archive_lag_events", is(0))
+	backup, err := k.archive.Keep(t.Context(), "backup", newLog(t, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup.Start()
+	second := &keeping{backup, k.archive, log, p}
+	second.await(t, "leat_archive_stopped", is(1))
+	if n, _ := k.figure("leat_archive_stopped"); n != 0 {
+		t.Error("the log that was there is not archived any more")
+	}
+	if err := backup.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	again, err := k.archive.Keep(t.Context(), "backup", newLog(t, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again.Start() // there is no other any more
+	if n, _ := (&keeping{again, k.archive, log, p}).figure("leat_archive_stopped"); n != 0 {
+		t.Error("the only log with its ID is not archived")
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What was recorded last is archived when the server ends.
+func TestCloseArchives(t *testing.T) {
+	p, log := newPlace(t), newLog(t, 1)
+	k := start(t, log, p, func(c *keep.Config) { c.MaxAge = time.Hour })
+	k.await(t, "leat_archive_success_timestamp_seconds", above(0))
+	appendTo(t, log, 5)
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a, err := archive.Open(t.Context(), p.Store, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := a.Checkpoint(t.Context()); err != nil || c.Seqs[shard] != 15 {
+		t.Errorf("archived up to %s, %v; want 15", c, err)
 	}
 }
 

@@ -2,7 +2,6 @@ package keep
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -16,17 +15,19 @@ import (
 // A kept is a log that is archived.
 type kept struct {
 	archive  *Archive
+	name     string // at the server
 	id       string
 	log      server.Log
 	reader   leat.Log
 	archiver *archive.Archiver
 	logger   *slog.Logger
 
+	running context.Context
 	stop    context.CancelFunc
-	running sync.WaitGroup
+	work    sync.WaitGroup
 
 	mu         sync.Mutex
-	stopped    bool // it is not archived any more
+	stoppedAt  time.Time // when archiving came to an end until somebody mends what is wrong; zero when it never did
 	retention  chore
 	compaction chore
 	verified   map[leat.ShardID]uint64 // last sequences that retention verified and removed
@@ -38,10 +39,44 @@ type kept struct {
 // Reader implements [server.Kept].
 func (k *kept) Reader() leat.Log { return k.reader }
 
-// Close implements [server.Kept].
+// Start implements [server.Kept].
+func (k *kept) Start() {
+	if other := k.archive.namesake(k); other != "" {
+		k.setStopped()
+		k.refused(fmt.Errorf("log %q has the same ID: one is a copy of the other, and both would be archived in one place; remove the copy from the logs of this server", other))
+		return
+	}
+	c := k.archive.config
+	k.work.Go(k.archiving)
+	k.work.Go(k.watch)
+	k.work.Go(func() { k.attend(&k.compaction, k.archive.compacting, c.CompactEvery, k.compact) })
+	if c.RetainAge > 0 || c.RetainBytes > 0 {
+		k.work.Go(func() { k.attend(&k.retention, k.archive.retaining, c.RetainEvery, k.retain) })
+	}
+}
+
+// flushPatience is how long Close waits for what was recorded last to be
+// archived.
+const flushPatience = 2 * time.Second
+
+// Close implements [server.Kept]. What was recorded last is archived, if the
+// store is quick to take it.
 func (k *kept) Close() error {
 	k.stop()
-	k.running.Wait()
+	k.work.Wait()
+	k.archive.forget(k)
+	if s := k.archiver.Stats(); s.Success.IsZero() || s.Err != nil || k.isStopped() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushPatience)
+	defer cancel()
+	head, err := leat.Start(ctx, k.log, leat.Now)
+	if err == nil {
+		err = k.archiver.Flush(ctx, head)
+	}
+	if err != nil {
+		k.logger.Warn("what was recorded last is archived when the server is started again", "archive", k.archive.config.URL, "error", err)
+	}
 	return nil
 }
 
@@ -65,44 +100,55 @@ func (k *kept) Trim(ctx context.Context, shard leat.ShardID, below uint64) (uint
 const mendEvery = 10 * time.Minute
 
 // archiving runs the archiver.
-func (k *kept) archiving(ctx context.Context) {
-	last := ""
-	for {
-		k.setStopped(false)
-		err := k.archiver.Run(ctx)
+func (k *kept) archiving() {
+	for last := ""; ; {
+		err := k.archiver.Run(k.running)
 		if err == nil {
 			return
 		}
-		k.setStopped(true)
-		if text := err.Error(); text != last {
-			k.logger.Error("the log is not archived until this is mended", "archive", k.archive.config.URL, "error", text)
-			last = text
+		k.setStopped()
+		if err.Error() != last {
+			k.refused(err)
+			last = err.Error()
 		}
 		select {
-		case <-ctx.Done():
+		case <-k.running.Done():
 			return
 		case <-time.After(mendEvery):
 		}
 	}
 }
 
-func (k *kept) setStopped(stopped bool) {
+// refused logs why the log is not archived.
+func (k *kept) refused(err error) {
+	k.logger.Error("the log is not archived until this is mended", "archive", k.archive.config.URL, "error", err)
+}
+
+func (k *kept) setStopped() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.stopped = stopped
+	k.stoppedAt = time.Now()
+}
+
+// isStopped reports whether archiving came to an end, and has not succeeded since.
+func (k *kept) isStopped() bool {
+	success := k.archiver.Stats().Success
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.stoppedAt.IsZero() && !success.After(k.stoppedAt)
 }
 
 // watchEvery is how often watch looks.
 const watchEvery = time.Second
 
 // watch logs when the archiver gets into trouble, and out of it.
-func (k *kept) watch(ctx context.Context) {
+func (k *kept) watch() {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	last := ""
 	for {
 		select {
-		case <-ctx.Done():
+		case <-k.running.Done():
 			return
 		case <-ticker.C:
 		}
@@ -120,59 +166,54 @@ func (k *kept) watch(ctx context.Context) {
 	}
 }
 
-func (k *kept) isStopped() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.stopped
-}
-
-// upkeep does what is to be done from time to time.
-func (k *kept) upkeep(ctx context.Context) {
-	c := k.archive.config
-	ticker := time.NewTicker(min(c.RetainEvery, c.CompactEvery))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if k.archiver.Stats().Success.IsZero() {
-			continue // nothing is archived, or the store cannot be reached
-		}
-		if c.RetainAge > 0 || c.RetainBytes > 0 {
-			k.do(ctx, &k.retention, c.RetainEvery, k.retain)
-		}
-		k.do(ctx, &k.compaction, c.CompactEvery, k.compact)
-	}
-}
-
 // A chore is what is done from time to time. The mutex of its kept covers it.
 type chore struct {
 	name    string
-	begun   time.Time // the last time, zero when it failed
 	success time.Time
 	errors  uint64
 	last    string // error
 }
 
-// do does a chore when it is due. One that failed is due again at once.
-func (k *kept) do(ctx context.Context, c *chore, every time.Duration, work func(context.Context) error) {
-	k.mu.Lock()
-	due := time.Since(c.begun) >= every
-	k.mu.Unlock()
-	if !due {
-		return
+// retryEvery is how soon a chore is done for the first time, and again that
+// failed.
+const retryEvery = 10 * time.Minute
+
+// attend does a chore until the log is closed. It is hard on the machine, so it is
+// done for one log at a time: for that which has taken the token from turn.
+func (k *kept) attend(c *chore, turn chan struct{}, every time.Duration, do func(context.Context) error) {
+	wait := min(every, retryEvery)
+	for {
+		select {
+		case <-k.running.Done():
+			return
+		case <-time.After(wait):
+		}
+		if k.archiver.Stats().Success.IsZero() {
+			continue // nothing is archived, or the store cannot be reached
+		}
+		select {
+		case <-k.running.Done():
+			return
+		case <-turn:
+		}
+		err := do(k.running)
+		turn <- struct{}{}
+		if wait = every; err != nil {
+			wait = min(every, retryEvery)
+		}
+		k.done(c, err)
 	}
-	begun := time.Now()
-	err := k.archive.ours(ctx, func() error { return work(ctx) })
-	if ctx.Err() != nil {
+}
+
+// done records the outcome of a chore.
+func (k *kept) done(c *chore, err error) {
+	if k.running.Err() != nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
-		c.begun, c.success, c.last = begun, time.Now(), ""
+		c.success, c.last = time.Now(), ""
 		return
 	}
 	c.errors++
@@ -209,13 +250,10 @@ func (k *kept) retain(ctx context.Context) error {
 // compact sorts by stream what was archived since the last time.
 func (k *kept) compact(ctx context.Context) error {
 	a, err := archive.Open(ctx, k.archive.store, k.id, k.archive.config.Key.Public())
-	if errors.Is(err, leat.ErrNotFound) {
-		return errNothingYet
-	}
 	if err != nil {
 		return err
 	}
-	report, err := a.Compact(ctx, archive.CompactOptions{Key: k.archive.config.Key, TempDir: k.archive.config.Dir})
+	report, err := a.Compact(ctx, archive.CompactOptions{Key: k.archive.config.Key})
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.compacted += report.Events
