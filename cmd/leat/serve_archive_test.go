@@ -4,13 +4,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
 )
 
 // metric returns the value of a metric of a server, and whether there is one.
@@ -169,4 +174,64 @@ func TestServeArchiveUnreachable(t *testing.T) {
 			t.Errorf("the server said\n%s\nwant %q", p.said, want)
 		}
 	}
+}
+
+// Object storage that answers 503, or nothing, is told by metrics, takes nothing
+// from the log, and does not hold up the end of the server.
+func TestServeArchiveS3(t *testing.T) {
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "not-secret", "AWS_PROFILE": "", "AWS_REGION": "", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+	} {
+		t.Setenv(name, value)
+	}
+	backend := s3mem.New()
+	if err := backend.CreateBucket("events"); err != nil {
+		t.Fatal(err)
+	}
+	fake := gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server()
+	var mode atomic.Value
+	mode.Store("well")
+	storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch mode.Load() {
+		case "busy":
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case "stalls":
+			_, _ = io.Copy(io.Discard, r.Body) // else nobody notices that the client is gone
+			<-r.Context().Done()
+		default:
+			fake.ServeHTTP(w, r)
+		}
+	}))
+	defer storage.Close()
+
+	p := serve(t, append(freePorts(t.TempDir()), "--archive", "s3://events/leat?endpoint="+storage.URL, "--archive-max-age", "100ms")...)
+	log := p.url + "/orders"
+	ok(t, "", "log", "create", log)
+	count50(t, log)
+	p.await(t, `leat_archive_events_total{log="orders"}`, func(v float64) bool { return v == 50 })
+	requests, _ := p.metric(t, "leat_archive_store_requests_total")
+	failed, there := p.metric(t, "leat_archive_store_requests_failed_total")
+	if requests == 0 || failed != 0 || !there {
+		t.Errorf("%v requests, of which %v failed", requests, failed)
+	}
+
+	mode.Store("busy")
+	count50(t, log)
+	p.await(t, "leat_archive_store_requests_failed_total", func(v float64) bool { return v > 1 })
+	p.await(t, `leat_archive_lag_events{log="orders"}`, func(v float64) bool { return v == 50 })
+	p.await(t, `leat_archive_lag_seconds{log="orders"}`, func(v float64) bool { return v > 0.2 })
+	mode.Store("well")
+	p.await(t, `leat_archive_lag_events{log="orders"}`, zero)
+
+	mode.Store("stalls")
+	count50(t, log)
+	p.await(t, "leat_archive_store_waiting_seconds", func(v float64) bool { return v > 0.2 })
+	p.await(t, `leat_archive_lag_events{log="orders"}`, func(v float64) bool { return v == 50 })
+	if resp, err := http.Get(p.http + "/readyz"); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("/readyz: %v, %v", resp, err)
+	} else {
+		resp.Body.Close()
+	}
+	p.term(t)
 }
