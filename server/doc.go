@@ -6,12 +6,16 @@
 //	DIR/logs/NAME/    a log, made and opened by the server's [Engine]
 //	DIR/leases/NAME.json    up to where the tokens of its leases were given out
 //	DIR/backups/NAME/ a copy of a log, made while it was served
+//	DIR/archive.key, DIR/archive-cache/     of leat serve --archive
 //
 // It has doors, which are packages of their own and know nothing of each other:
 // package rpc is gRPC for programs, package http a JSON API for people and other
 // ecosystems. Each door
 // gets the logs wrapped, so that appends and reads are measured and waiting
 // reads end with the server in one place, whatever the door.
+//
+// With an [Archive], such as that of package keep, each log is archived, and
+// readers of either door get what only the archive still has.
 //
 // # Life
 //
