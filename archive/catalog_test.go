@@ -70,7 +70,7 @@ func TestCatalogsRemoved(t *testing.T) {
 		if _, err := openArchive(t, store, log).Compact(t.Context(), archive.CompactOptions{Key: testKey(t)}); err != nil {
 			t.Fatal(err)
 		}
-		auditStreams(t, openArchive(t, store, log).Stream, log)
+		auditWholeStreams(t, openArchive(t, store, log).Stream, log)
 		healthy(t, store, log)
 	}
 	if well < 2 || broken < 1 {

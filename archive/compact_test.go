@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -89,7 +91,7 @@ func TestCompact(t *testing.T) {
 		if r.Removed == 0 || len(after) != len(before)-r.Removed {
 			t.Errorf("after the grace period: %+v, %d files of days, before %d", r, len(after), len(before))
 		}
-		auditStreams(t, reader.Stream, log)
+		auditWholeStreams(t, reader.Stream, log)
 
 		splitFirst(t, log) // ends a shard, and its last day and month
 		appendSome(t, log, rng, 30)
@@ -97,7 +99,7 @@ func TestCompact(t *testing.T) {
 		if r := compact(t, store, log); r.Days == 0 || r.Months == 0 {
 			t.Errorf("after a shard was closed: %+v", r)
 		}
-		auditStreams(t, openArchive(t, store, log).Stream, log)
+		auditWholeStreams(t, openArchive(t, store, log).Stream, log)
 		audit(t, store, log)
 	})
 }
@@ -132,7 +134,7 @@ func TestCompactInterrupted(t *testing.T) {
 			}
 			s.fail = nil
 			compact(t, s, log)
-			auditStreams(t, openArchive(t, s, log).Stream, log)
+			auditWholeStreams(t, openArchive(t, s, log).Stream, log)
 			compact(t, s, log)
 			auditNothingUnnamed(t, s)
 		}
@@ -172,7 +174,7 @@ func TestCompactorsRace(t *testing.T) {
 	}
 	wg.Wait()
 	compact(t, store, log)
-	auditStreams(t, openArchive(t, store, log).Stream, log)
+	auditWholeStreams(t, openArchive(t, store, log).Stream, log)
 	auditNothingUnnamed(t, store)
 }
 
@@ -183,7 +185,7 @@ func TestDamageOfCompactedFiles(t *testing.T) {
 	log, store := yearOf(t, rng, 20)
 	compact(t, store, log)
 	days, months := compactedObjects(t, store)
-	names := streams(t, log)
+	names := slices.Sorted(maps.Keys(streams(t, log)))
 	found := 0
 	for _, object := range append(days, months...) {
 		good := store.objects[object]
@@ -192,7 +194,8 @@ func TestDamageOfCompactedFiles(t *testing.T) {
 			bad[rng.IntN(len(bad))] ^= 1 << rng.IntN(8)
 			store.set(object, bad)
 			a := openArchive(t, store, log)
-			for name := range names {
+			for _, i := range rng.Perm(len(names))[:min(len(names), 25)] {
+				name := names[i]
 				got, err := readStream(a.Stream(t.Context(), name, leat.Range{}))
 				if err != nil {
 					if !errors.Is(err, leat.ErrCorrupt) || !strings.Contains(err.Error(), object) {

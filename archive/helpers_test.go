@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,22 +80,31 @@ func newArchiver(t testing.TB, log leat.Log, store archive.Store) *archive.Archi
 // testKey returns the key of all tests.
 func testKey(t testing.TB) *archive.Key {
 	t.Helper()
-	private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-	public := append([]byte{1}, private.Public().(ed25519.PublicKey)...) // 1: Ed25519
-	hash := sha256.Sum256(append([]byte("leat\n"), public...))
-	secret := append([]byte{1}, private.Seed()...)
-	path := filepath.Join(t.TempDir(), "key")
-	text := fmt.Sprintf("PRIVATE+KEY+leat+%x+%s\nleat+%x+%s\n", hash[:4], base64.StdEncoding.EncodeToString(secret),
-		hash[:4], base64.StdEncoding.EncodeToString(public))
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	k, err := archive.LoadKey(path)
+	k, err := sharedKey()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
+
+var sharedKey = sync.OnceValues(func() (*archive.Key, error) {
+	private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	public := append([]byte{1}, private.Public().(ed25519.PublicKey)...) // 1: Ed25519
+	hash := sha256.Sum256(append([]byte("leat\n"), public...))
+	secret := append([]byte{1}, private.Seed()...)
+	text := fmt.Sprintf("PRIVATE+KEY+leat+%x+%s\nleat+%x+%s\n", hash[:4], base64.StdEncoding.EncodeToString(secret),
+		hash[:4], base64.StdEncoding.EncodeToString(public))
+	dir, err := os.MkdirTemp("", "leat-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "key")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	return archive.LoadKey(path)
+})
 
 func flush(t testing.TB, a *archive.Archiver, log leat.Log) {
 	t.Helper()

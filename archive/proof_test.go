@@ -134,7 +134,7 @@ func TestProofsOfAllSizes(t *testing.T) {
 	rng := seeded(t)
 	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()
 	a := newArchiver(t, log, store)
-	const most = 300
+	const most = 140 // more than 128
 	for range most {
 		appendOne(t, log, "order-1")
 		flush(t, a, log)

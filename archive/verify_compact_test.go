@@ -65,7 +65,7 @@ func TestVerifyCompacted(t *testing.T) {
 			}
 			store.objects = maps.Clone(intact)
 		}
-		for range 2 {
+		for range *flips {
 			at := rng.IntN(len(intact[name]))
 			bad := bytes.Clone(intact[name])
 			bad[at] ^= byte(1 + rng.IntN(255))

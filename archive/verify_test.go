@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"iter"
 	"maps"
@@ -82,6 +83,11 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// How long the tests that damage one object after the other go on:
+//
+//	go test ./archive -run 'TestVerifyNames|TestVerifyCompacted' -timeout 0 -args -flips 1000
+var flips = flag.Int("flips", 2, "how many bytes of each object are changed, one at a time")
+
 // Whatever happens to one object, verify names it, whether or not somebody else
 // could still read the archive.
 func TestVerifyNamesTheObject(t *testing.T) {
@@ -105,7 +111,7 @@ func TestVerifyNamesTheObject(t *testing.T) {
 	}
 	for i, name := range all {
 		good := intact[name]
-		for range 4 {
+		for range *flips {
 			at := rng.IntN(len(good))
 			bad := bytes.Clone(good)
 			bad[at] ^= byte(1 + rng.IntN(255))

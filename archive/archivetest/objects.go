@@ -221,38 +221,44 @@ func writtenOnce(c *check) {
 	}
 }
 
-// raceForOne lets 10,000 create one object at once. One of them does, and what
-// the others then read is what that one wrote.
+// raceForOne lets many create one object at once, again and again. One of them
+// does, and what the others then read is what that one wrote.
 func raceForOne(c *check) {
-	const racers = 10_000
-	var wg sync.WaitGroup
-	var created atomic.Int64
-	var winner atomic.Value
-	read := make([]string, racers)
-	for i := range racers {
-		wg.Go(func() {
-			data := fmt.Appendf(nil, "written by %d", i)
-			err := c.store.Create(c.Context(), c.object("manifests/1.json"), data)
-			switch {
-			case err == nil:
-				created.Add(1)
-				winner.Store(string(data))
-			case !errors.Is(err, fs.ErrExist):
-				c.Errorf("Create: %v, want nil or fs.ErrExist", err)
-			}
-			got, err := c.store.Get(c.Context(), c.object("manifests/1.json"))
-			if err != nil {
-				c.Errorf("Get after Create: %v", err)
-			}
-			read[i] = string(got)
-		})
-	}
-	wg.Wait()
-	if created.Load() != 1 {
-		c.Fatalf("%d created the object, want 1", created.Load())
-	}
-	if i := slices.IndexFunc(read, func(s string) bool { return s != winner.Load() }); i >= 0 {
-		c.Errorf("racer %d read %q, want what the winner wrote: %q", i, read[i], winner.Load())
+	const rounds, racers = 40, 50
+	for round := range rounds {
+		name := fmt.Sprintf("manifests/%d.json", round)
+		begin := make(chan struct{})
+		var wg sync.WaitGroup
+		var created atomic.Int64
+		var winner atomic.Value
+		read := make([]string, racers)
+		for i := range racers {
+			wg.Go(func() {
+				data := fmt.Appendf(nil, "written by %d", i)
+				<-begin
+				err := c.store.Create(c.Context(), c.object(name), data)
+				switch {
+				case err == nil:
+					created.Add(1)
+					winner.Store(string(data))
+				case !errors.Is(err, fs.ErrExist):
+					c.Errorf("Create: %v, want nil or fs.ErrExist", err)
+				}
+				got, err := c.store.Get(c.Context(), c.object(name))
+				if err != nil {
+					c.Errorf("Get after Create: %v", err)
+				}
+				read[i] = string(got)
+			})
+		}
+		close(begin)
+		wg.Wait()
+		if created.Load() != 1 {
+			c.Fatalf("round %d: %d created the object, want 1", round, created.Load())
+		}
+		if i := slices.IndexFunc(read, func(s string) bool { return s != winner.Load() }); i >= 0 {
+			c.Errorf("round %d: racer %d read %q, want what the winner wrote: %q", round, i, read[i], winner.Load())
+		}
 	}
 }
 
