@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -34,9 +33,10 @@ var (
 	fireSeed  = flag.Uint64("seed", 0, "seed of TestArchiveUnderFire; 0 draws one")
 )
 
-// A server, its storage and two archivers of one log are killed at random points
-// while clients append and shards are split. Whatever was acknowledged is archived
-// once and in order; the log that is made from the archive alone is the same.
+// A server that archives its log and trims it, the storage, and another archiver of
+// the same log are killed at random points while clients append and shards are
+// split. Whatever was acknowledged is archived once and in order; the log that is
+// made from the archive alone is the same.
 func TestArchiveUnderFire(t *testing.T) {
 	for name, value := range versitygw.Env() {
 		t.Setenv(name, value)
@@ -55,13 +55,11 @@ func TestArchiveUnderFire(t *testing.T) {
 		f.kill(clients)
 	}
 	clients.end()
-	f.waitForArchivers()
-	t.Logf("killed %v; archivers that gave up by themselves and were started again: %d", f.killed, f.gaveUp)
+	f.waitForArchiver()
+	t.Logf("killed %v; the archiver gave up by itself and was started again: %d times", f.killed, f.gaveUp)
 
 	ok(t, "", "archive", "run", "--once", "--log", f.log, "--key", f.key)
-	for _, a := range f.archivers {
-		a.term(t)
-	}
+	f.archiver.term(t)
 	said := ok(t, "", "archive", "verify", "--log", f.log, "--public-key", f.public())
 	t.Log(said)
 	if !strings.Contains(said, "; 0 problems, ") {
@@ -71,7 +69,7 @@ func TestArchiveUnderFire(t *testing.T) {
 	f.checkRestored(clients)
 }
 
-// A fire is a server with its storage and its archivers.
+// A fire is a server with its storage and another archiver.
 type fire struct {
 	*testing.T
 	rng     *rand.Rand
@@ -81,31 +79,34 @@ type fire struct {
 	storage *versitygw.Gateway
 	objects string // where the storage keeps the archive
 
-	server    *process
-	archivers []*archiver
+	server   *process
+	archiver *archiver
 
 	killed map[string]int
-	gaveUp int
+	gaveUp int // the archiver, by itself
 }
 
 func setFire(t *testing.T, rng *rand.Rand) *fire {
 	root := t.TempDir()
 	f := &fire{T: t, rng: rng, data: t.TempDir(), key: filepath.Join(t.TempDir(), "key"), storage: versitygw.Start(t, root), killed: make(map[string]int)}
-	f.server = serve(t, freePorts(f.data)...)
+	t.Setenv("LEAT_ARCHIVE", f.storage.URL("leat"))
+	f.server = f.serve("127.0.0.1:0")
 	f.log = f.server.url + "/shop"
 	f.objects = filepath.Join(root, versitygw.Bucket, "leat", "shop")
-	t.Setenv("LEAT_ARCHIVE", f.storage.URL("leat"))
 	ok(t, "", "log", "create", f.log, "--id", "shop", "--shards", "2")
-	for _, size := range []string{"8KiB", "24KiB"} {
-		a := &archiver{args: []string{"archive", "run", "--log", f.log, "--key", f.key, "--segment-size", size, "--max-age", "50ms"}}
-		f.archivers = append(f.archivers, a)
-		if err := a.start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(a.kill)
+	f.archiver = &archiver{args: []string{"archive", "run", "--log", f.log, "--key", f.key, "--segment-size", "8KiB", "--max-age", "50ms"}}
+	if err := f.archiver.start(); err != nil {
+		t.Fatal(err)
 	}
-	f.waitForArchivers()
+	t.Cleanup(f.archiver.kill)
+	f.waitForArchiver()
 	return f
+}
+
+func (f *fire) serve(address string) *process {
+	f.Helper()
+	return serve(f.T, "--data", f.data, "--listen", address, "--http", "127.0.0.1:0", "--archive-key", f.key,
+		"--archive-segment-size", "24KiB", "--archive-max-age", "50ms", "--retain-bytes", "32KiB")
 }
 
 // kill kills one of the processes at some moment and starts it again.
@@ -117,73 +118,54 @@ func (f *fire) kill(c *clients) {
 	} else {
 		c.wait(f.rng.IntN(80))
 	}
-	var err error
-	victim := []string{"server", "storage", "archiver", "archiver", "archivers", "server and archiver"}[f.rng.IntN(6)]
-	one := f.archivers[f.rng.IntN(len(f.archivers))]
-	switch victim {
-	case "server":
-		f.restartServer()
-	case "storage":
-		err = f.storage.Restart()
-	case "archiver":
-		one.kill()
-		err = one.start()
-	case "archivers":
-		for _, a := range f.archivers {
-			a.kill()
-		}
-		for _, a := range f.archivers {
-			err = errors.Join(err, a.start())
-		}
-	case "server and archiver":
-		one.kill()
-		f.restartServer()
-		err = one.start()
-	}
-	if err != nil {
-		f.Fatal(err)
-	}
+	victim := []string{"server", "storage", "archiver", "server and archiver", "all"}[f.rng.IntN(5)]
 	f.killed[victim]++
-	for _, a := range f.archivers {
-		f.revive(a)
+	if victim == "archiver" || victim == "server and archiver" || victim == "all" {
+		f.archiver.kill()
 	}
+	if victim == "storage" || victim == "all" {
+		if err := f.storage.Restart(); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if victim == "server" || victim == "server and archiver" || victim == "all" {
+		_ = f.server.Process.Kill()
+		_ = f.server.Wait()
+		f.server = f.serve(strings.TrimPrefix(f.server.url, "leat://"))
+	}
+	if victim == "archiver" || victim == "server and archiver" || victim == "all" {
+		if err := f.archiver.start(); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.revive()
 }
 
-// revive starts an archiver again that has ended by itself, as one does that could
-// not reach the server or the storage when it started.
-func (f *fire) revive(a *archiver) {
+// revive starts the archiver again when it has ended by itself, as one does that
+// could not reach the server or the storage when it started.
+func (f *fire) revive() {
 	f.Helper()
-	said, ended := a.ended()
+	said, ended := f.archiver.ended()
 	if !ended {
 		return
 	}
 	for _, never := range []string{"corrupt", "diverged", "denied", "panic"} {
 		if strings.Contains(said, never) {
-			f.Fatalf("an archiver ended: %s", said)
+			f.Fatalf("the archiver ended: %s", said)
 		}
 	}
 	f.gaveUp++
-	if err := a.start(); err != nil {
+	if err := f.archiver.start(); err != nil {
 		f.Fatal(err)
 	}
 }
 
-// waitForArchivers returns once both archive.
-func (f *fire) waitForArchivers() {
+// waitForArchiver returns once the archiver archives.
+func (f *fire) waitForArchiver() {
 	f.Helper()
-	for _, a := range f.archivers {
-		for tick := time.Tick(5 * time.Millisecond); !a.archives(); <-tick {
-			f.revive(a)
-		}
+	for tick := time.Tick(5 * time.Millisecond); !f.archiver.archives(); <-tick {
+		f.revive()
 	}
-}
-
-func (f *fire) restartServer() {
-	f.Helper()
-	_ = f.server.Process.Kill()
-	_ = f.server.Wait()
-	address := strings.TrimPrefix(f.server.url, "leat://")
-	f.server = serve(f.T, "--data", f.data, "--listen", address, "--http", "127.0.0.1:0")
 }
 
 // waitForObject returns when something was put into the archive, or will not be
