@@ -2,19 +2,15 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -329,177 +325,4 @@ func (f *fire) checkRestored(c *clients) {
 	if err != nil {
 		f.Error(err)
 	}
-}
-
-// An archiver is a leat archive run.
-type archiver struct {
-	args []string
-	cmd  *exec.Cmd
-	said *lockedBuffer
-	done chan struct{}
-}
-
-func (a *archiver) start() error {
-	path, err := binary()
-	if err != nil {
-		return err
-	}
-	cmd, said, done := exec.Command(path, a.args...), &lockedBuffer{}, make(chan struct{})
-	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	go func() {
-		defer close(done)
-		_ = cmd.Wait() // killed, or it says why in what it printed
-	}()
-	a.cmd, a.said, a.done = cmd, said, done
-	return nil
-}
-
-func (a *archiver) kill() {
-	_ = a.cmd.Process.Kill() // may have ended
-	<-a.done
-}
-
-// ended reports whether the process has ended by itself, and what it said.
-func (a *archiver) ended() (said string, ended bool) {
-	select {
-	case <-a.done:
-		return a.said.String(), true
-	default:
-		return "", false
-	}
-}
-
-// archives reports whether the process runs and says that it archives.
-func (a *archiver) archives() bool {
-	_, ended := a.ended()
-	return !ended && strings.Contains(a.said.String(), "archiving ")
-}
-
-// term asks the archiver to end, and checks that it does in order.
-func (a *archiver) term(t *testing.T) {
-	t.Helper()
-	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	<-a.done
-	if !a.cmd.ProcessState.Success() {
-		t.Errorf("an archiver that was asked to end: %v\n%s", a.cmd.ProcessState, a.said.String())
-	}
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// clients append events, only as many as they are allowed to, and keep what was
-// acknowledged. What was not is sent again until it is.
-type clients struct {
-	t       *testing.T
-	writers sync.WaitGroup
-	cancel  context.CancelFunc
-
-	mu      sync.Mutex
-	changed *sync.Cond
-	allowed int // appends
-	done    []acknowledged
-	failed  bool
-	ended   bool
-}
-
-type acknowledged struct {
-	events  []leat.Event
-	receipt leat.Receipt
-}
-
-func (f *fire) startClients() *clients {
-	c := &clients{t: f.T}
-	c.changed = sync.NewCond(&c.mu)
-	ctx, cancel := context.WithCancel(f.Context())
-	c.cancel = cancel
-	f.Cleanup(c.end)
-	for i := range 4 {
-		log, rng := f.dial(), rand.New(rand.NewPCG(f.rng.Uint64(), 0))
-		c.writers.Go(func() {
-			for n := 0; c.next(); n++ {
-				stream := fmt.Sprintf("order-{c%d}-%d", rng.IntN(20), i)
-				events := make([]leat.Event, 1+rng.IntN(3))
-				for j := range events {
-					id := fmt.Sprintf("client-%d-%d-%d", i, n, j)
-					events[j] = leat.Event{ID: id, Stream: stream, Type: "OrderPlaced", Source: "orders", Data: fmt.Appendf(nil, `{"id":%q,"pad":"%*d"}`, id, rng.IntN(300), j)}
-				}
-				r, err := log.Append(ctx, events)
-				c.acknowledge(events, r, err)
-			}
-		})
-	}
-	return c
-}
-
-// next waits until another append is allowed, and reports whether one is.
-func (c *clients) next() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.allowed == 0 && !c.ended && !c.failed {
-		c.changed.Wait()
-	}
-	if c.allowed == 0 || c.failed {
-		return false
-	}
-	c.allowed--
-	return true
-}
-
-func (c *clients) acknowledge(events []leat.Event, r leat.Receipt, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	defer c.changed.Broadcast()
-	if err != nil {
-		c.failed = true
-		c.t.Errorf("append of %s: %v", events[0].ID, err)
-		return
-	}
-	c.done = append(c.done, acknowledged{events, r})
-}
-
-// allow lets n more appends be made.
-func (c *clients) allow(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.allowed += n
-	c.changed.Broadcast()
-}
-
-// wait returns once n more appends are acknowledged, or all that are allowed.
-func (c *clients) wait(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for n += len(c.done); len(c.done) < n && c.allowed > 0 && !c.failed; {
-		c.changed.Wait()
-	}
-}
-
-// end lets the clients finish what is allowed.
-func (c *clients) end() {
-	c.mu.Lock()
-	c.ended = true
-	c.changed.Broadcast()
-	c.mu.Unlock()
-	c.writers.Wait()
-	c.cancel()
 }
