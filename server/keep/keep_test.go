@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -482,6 +483,21 @@ func TestTrim(t *testing.T) {
 	}
 	if oldest, err := k.Trim(t.Context(), shard, 1); err != nil || oldest != 5 {
 		t.Errorf("the trim of nothing: %d, %v, want the oldest event", oldest, err)
+	}
+}
+
+// An operator finds each metric in the page about operations.
+func TestFiguresAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := start(t, newLog(t, 1), newPlace(t))
+	k.await(t, "leat_archive_lag_events", is(0))
+	for _, f := range slices.Concat(k.Figures(), k.archive.Figures()) {
+		if !strings.Contains(string(page), "`"+f.Name+"`") && !strings.Contains(string(page), "`"+f.Name+"{") {
+			t.Errorf("%s is not there", f.Name)
+		}
 	}
 }
 
