@@ -42,6 +42,9 @@ var (
 var (
 	// ErrDenied: the caller may not do this.
 	ErrDenied = errors.New("denied")
+	// ErrUnavailable: what is needed cannot be reached now, such as the archive
+	// that has old events. Asking again may help.
+	ErrUnavailable = errors.New("unavailable, try again")
 	// ErrUnsupported: the log cannot do this.
 	ErrUnsupported = errors.New("not supported")
 	// ErrClosed: the log was closed.
@@ -201,4 +204,5 @@ var codes = []struct {
 	{ErrCorrupt, "corrupt"},
 	{ErrFenced, "fenced"},
 	{ErrHeld, "held"},
+	{ErrUnavailable, "unavailable"},
 }

@@ -68,11 +68,11 @@ func (a *Archiver) Err() error { return a.Stats().Err }
 // first of them was committed, zero when there is none. It asks the log and not
 // the store: what another archiver has done is noticed a little later. Before
 // the archiver has read the archive for the first time it is not known how far
-// the log is archived, and the error is [leat.ErrUncertain].
+// the log is archived, and the error is [leat.ErrUnavailable].
 func (a *Archiver) Lag(ctx context.Context) (events uint64, oldest time.Time, err error) {
 	archived := a.Stats().Archived
 	if archived == nil {
-		return 0, time.Time{}, fmt.Errorf("lag of the archive: %w: it has not been read yet", leat.ErrUncertain)
+		return 0, time.Time{}, fmt.Errorf("lag of the archive: it has not been read yet: %w", leat.ErrUnavailable)
 	}
 	shards, err := a.log.Shards(ctx)
 	if err != nil {

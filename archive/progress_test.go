@@ -39,8 +39,8 @@ func setFail(s *memoryStore, err error) {
 func TestArchiverStats(t *testing.T) {
 	inBubble(t, func(t *testing.T, log *leattest.Log, store *memoryStore) {
 		a := newArchiver(t, log, store)
-		if _, _, err := a.Lag(t.Context()); !errors.Is(err, leat.ErrUncertain) {
-			t.Errorf("lag before the archive was read: %v, want ErrUncertain", err)
+		if _, _, err := a.Lag(t.Context()); !errors.Is(err, leat.ErrUnavailable) {
+			t.Errorf("lag before the archive was read: %v, want ErrUnavailable", err)
 		}
 		stop := run(t, a)
 		synctest.Wait()

@@ -12,8 +12,9 @@ import (
 )
 
 // ErrUnreachable says that a log has trimmed what was asked for, and that its
-// archive could not be read. Asking again may help.
-var ErrUnreachable = errors.New("the archive could not be reached")
+// archive could not be read. Asking again may help: it is a
+// [leat.ErrUnavailable].
+var ErrUnreachable = fmt.Errorf("the archive could not be reached: %w", leat.ErrUnavailable)
 
 // Tier returns a log whose older part may be only in the archive. What log has
 // trimmed is read from a, all else from log, and readers never notice where one
@@ -278,5 +279,5 @@ func (t *tier) failed(ctx context.Context, doing string, err error) error {
 	if errors.Is(err, leat.ErrCorrupt) || errors.Is(err, leat.ErrDiverged) {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	return fmt.Errorf("%s: %w, try again: %v", doing, ErrUnreachable, err) //nolint:errorlint // see above
+	return fmt.Errorf("%s: %w: %v", doing, ErrUnreachable, err) //nolint:errorlint // see above
 }

@@ -34,6 +34,7 @@ var situations = []struct {
 	{leatv1.Kind_KIND_FENCED, leat.ErrFenced, codes.Aborted},
 	{leatv1.Kind_KIND_HELD, leat.ErrHeld, codes.Aborted},
 	{leatv1.Kind_KIND_UNCERTAIN, leat.ErrUncertain, codes.Unknown},
+	{leatv1.Kind_KIND_UNAVAILABLE, leat.ErrUnavailable, codes.Unavailable},
 }
 
 // maxMessage bounds the text of an error. Status details travel in headers,

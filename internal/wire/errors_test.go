@@ -18,7 +18,7 @@ import (
 var sentinels = []error{
 	leat.ErrInvalid, leat.ErrCrossKey, leat.ErrIDReused, leat.ErrPartial, leat.ErrConflict, leat.ErrFull,
 	leat.ErrUncertain, leat.ErrNotFound, leat.ErrTrimmed, leat.ErrDiverged, leat.ErrDenied, leat.ErrUnsupported,
-	leat.ErrClosed, leat.ErrCorrupt, leat.ErrFenced, leat.ErrHeld,
+	leat.ErrClosed, leat.ErrCorrupt, leat.ErrFenced, leat.ErrHeld, leat.ErrUnavailable,
 }
 
 // What errors.Is and the message say is the same at both ends.

@@ -72,6 +72,7 @@ var statuses = map[string]int{
 	"corrupt":     http.StatusInternalServerError,
 	"fenced":      http.StatusConflict,
 	"held":        http.StatusConflict,
+	"unavailable": http.StatusServiceUnavailable,
 }
 
 // problemOf says what an error means to a client.

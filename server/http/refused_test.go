@@ -248,6 +248,7 @@ func TestProblems(t *testing.T) {
 		{&leat.ConflictError{Condition: leat.ExpectNew("order-1"), Actual: 3}, 409, "conflict"},
 		{leat.ErrFull, 507, "full"},
 		{leat.ErrUncertain, 503, "uncertain"},
+		{fmt.Errorf("read: %w", leat.ErrUnavailable), 503, "unavailable"},
 		{errors.Join(context.DeadlineExceeded, leat.ErrUncertain), 503, "uncertain"},
 		{leat.ErrNotFound, 404, "not_found"},
 		{&leat.TrimmedError{Stream: "order-1", Oldest: 4}, 410, "trimmed"},

@@ -308,6 +308,33 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
+// While the store fails only those cannot read who want what the log has removed.
+func TestReadsWithoutArchive(t *testing.T) {
+	p, log := newPlace(t), newLog(t, 2)
+	k := start(t, log, p)
+	k.await(t, "leat_archive_lag_events", is(0))
+	if _, err := k.Trim(t.Context(), shard, 11); err != nil {
+		t.Fatal(err)
+	}
+	k.await(t, "leat_archive_lag_events", is(0))
+	for range 3 {
+		p.set(errors.New("the store answered 503"), nil)
+		appendTo(t, log, 1)
+		first, err := k.Reader().ReadShard(t.Context(), shard, 0, leat.ReadOptions{})
+		if !errors.Is(err, leat.ErrUnavailable) && len(first.Events) == 0 { // unless it was cached
+			t.Errorf("reading what was removed: %+v, %v; want ErrUnavailable", first, err)
+		}
+		if b, err := k.Reader().ReadShard(t.Context(), shard, 10, leat.ReadOptions{}); err != nil || len(b.Events) == 0 {
+			t.Errorf("reading what is kept: %+v, %v", b, err)
+		}
+		p.set(nil, nil)
+		k.await(t, "leat_archive_lag_events", is(0))
+		if got := readAll(t, k.Reader()); len(got) < 21 {
+			t.Errorf("%d events can be read, want all", len(got))
+		}
+	}
+}
+
 // A store that does not answer is told by how long it has not; what waits for it
 // ends when the server does.
 func TestStoreStalls(t *testing.T) {

@@ -43,6 +43,7 @@ const (
 	Kind_KIND_FENCED      Kind = 14 // ABORTED: another owner has taken over
 	Kind_KIND_HELD        Kind = 15 // ABORTED: another owner holds the lease; see Held
 	Kind_KIND_UNCERTAIN   Kind = 16 // UNKNOWN: the outcome is unknown, send the same again
+	Kind_KIND_UNAVAILABLE Kind = 17 // UNAVAILABLE: what has the events cannot be reached now
 )
 
 // Enum value maps for Kind.
@@ -65,6 +66,7 @@ var (
 		14: "KIND_FENCED",
 		15: "KIND_HELD",
 		16: "KIND_UNCERTAIN",
+		17: "KIND_UNAVAILABLE",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -84,6 +86,7 @@ var (
 		"KIND_FENCED":      14,
 		"KIND_HELD":        15,
 		"KIND_UNCERTAIN":   16,
+		"KIND_UNAVAILABLE": 17,
 	}
 )
 
@@ -773,7 +776,7 @@ const file_leat_v1_errors_proto_rawDesc = "" +
 	"\x05shard\x18\x02 \x01(\tR\x05shard\x12\x14\n" +
 	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\x04R\x05token\x12\x18\n" +
-	"\aexpires\x18\x05 \x01(\x10R\aexpires*\xc1\x02\n" +
+	"\aexpires\x18\x05 \x01(\x10R\aexpires*\xd7\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fKIND_INVALID\x10\x01\x12\x12\n" +
@@ -792,7 +795,8 @@ const file_leat_v1_errors_proto_rawDesc = "" +
 	"\fKIND_CORRUPT\x10\r\x12\x0f\n" +
 	"\vKIND_FENCED\x10\x0e\x12\r\n" +
 	"\tKIND_HELD\x10\x0f\x12\x12\n" +
-	"\x0eKIND_UNCERTAIN\x10\x10B-Z+github.com/leathq/leat/proto/leat/v1;leatv1b\x06proto3"
+	"\x0eKIND_UNCERTAIN\x10\x10\x12\x14\n" +
+	"\x10KIND_UNAVAILABLE\x10\x11B-Z+github.com/leathq/leat/proto/leat/v1;leatv1b\x06proto3"
 
 var (
 	file_leat_v1_errors_proto_rawDescOnce sync.Once
