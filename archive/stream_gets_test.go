@@ -3,6 +3,7 @@ package archive_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -88,7 +89,10 @@ func gets(t testing.TB, store archive.Store, log leat.Log, stream string) int {
 func TestStreamTakesFewGets(t *testing.T) {
 	log, store := yearOf(t, seeded(t), 40)
 	for range 2 {
-		for name := range streams(t, log) {
+		for i, name := range slices.Sorted(maps.Keys(streams(t, log))) {
+			if i%5 > 0 {
+				continue
+			}
 			if n, most := gets(t, store, log, name), maxGets(t, store, log, name); n > most {
 				t.Errorf("stream %q took %d GETs, want %d at most", name, n, most)
 			}

@@ -3,7 +3,9 @@ package archive_test
 import (
 	"context"
 	"iter"
+	"maps"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/leathq/leat"
@@ -32,9 +34,18 @@ type readStreamFunc = func(context.Context, string, leat.Range) iter.Seq2[leat.R
 // the log says.
 func auditStreams(t testing.TB, read readStreamFunc, log leat.Log) {
 	t.Helper()
+	auditSomeStreams(t, read, log, 1)
+}
+
+// auditSomeStreams checks one of so many streams.
+func auditSomeStreams(t testing.TB, read func(context.Context, string, leat.Range) iter.Seq2[leat.Recorded, error], log leat.Log, every int) {
+	t.Helper()
 	names := streams(t, log)
 	names["order-{none}-1"], names[""], names["zzz"] = true, true, true
-	for name := range names {
+	for i, name := range slices.Sorted(maps.Keys(names)) {
+		if i%every > 0 {
+			continue
+		}
 		for _, r := range []leat.Range{{}, {After: 2}, {After: 1, Through: 3}, {Through: 1}, {After: 1e6}, {After: 5, Through: 2}} {
 			for _, r := range []leat.Range{r, r.Reverse()} {
 				auditStream(t, read, log, name, r)

@@ -36,11 +36,11 @@ func twinOf(t testing.TB, log leat.Log) *leattest.Log {
 }
 
 // asTwin checks that a log shows what its twin holds, and nothing before that is
-// gone: its shards, batches of any size and filter from any place on, and streams
-// in ranges and both directions.
+// gone: its shards, batches of any size and filter from any place on, and some
+// streams in ranges and both directions.
 func asTwin(t testing.TB, log leat.Log, twin *leattest.Log) {
 	t.Helper()
-	auditStreams(t, log.ReadStream, twin)
+	auditSomeStreams(t, log.ReadStream, twin, 5)
 	shards, err := log.Shards(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func cloned(e *leat.Recorded) leat.Recorded {
 // archived in segments and, the older part, by day and month.
 func TestTierAcrossTheSeam(t *testing.T) {
 	rng := seeded(t)
-	log, store := yearOf(t, rng, 30)
+	log, store := yearOf(t, rng, 20)
 	compact(t, store, log)
 	archived, err := log.Shards(t.Context())
 	if err != nil {
