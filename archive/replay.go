@@ -5,12 +5,10 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/leathq/leat"
 )
-
-// maxReplayBytes is how many bytes of segments are kept open between reads.
-const maxReplayBytes = 256 << 20
 
 // A replay is a place in a shard of the archive where a reader stopped: it keeps
 // the segment open for the read that goes on there.
@@ -19,6 +17,7 @@ type replay struct {
 	reader  *segmentReader // nil when all of the segment was read
 	event   leat.Recorded  // read from it and to be read again, if pending
 	pending bool
+	used    time.Time
 }
 
 // next returns the sequence that is to be read next.
@@ -80,14 +79,21 @@ func (p *replay) close() {
 }
 
 // replays are the places where readers stopped. Those longest not used are given
-// up first.
+// up first, and those that nobody came back to for a while.
 type replays struct {
-	mu   sync.Mutex
-	idle []*replay // the one used last is the last
+	mu     sync.Mutex
+	idle   []*replay   // the one used last is the last
+	expiry *time.Timer // of the first, unless there are none
 }
 
-// maxReplays bounds the places that are kept, those without an open segment, too.
-const maxReplays = 64
+const (
+	// maxReplayBytes is how many bytes of segments are kept open between reads.
+	maxReplayBytes = 256 << 20
+	// maxReplays bounds the places that are kept, those without an open segment, too.
+	maxReplays = 64
+	// maxIdle is how long a place is kept.
+	maxIdle = time.Minute
+)
 
 // take returns a place from which a sequence can be read, nil when there is none.
 // It is the caller's until it is put back.
@@ -111,6 +117,7 @@ func (r *replays) take(shard leat.ShardID, seq uint64) *replay {
 func (r *replays) put(p *replay) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	p.used = time.Now()
 	r.idle = append(r.idle, p)
 	bytes := int64(0)
 	for _, p := range r.idle {
@@ -118,8 +125,28 @@ func (r *replays) put(p *replay) {
 	}
 	for len(r.idle) > 1 && (bytes > maxReplayBytes || len(r.idle) > maxReplays) {
 		bytes -= r.idle[0].bytes()
-		r.idle[0].close()
-		r.idle = slices.Delete(r.idle, 0, 1)
+		r.drop()
+	}
+	if r.expiry == nil {
+		r.expiry = time.AfterFunc(maxIdle, r.expire)
+	}
+}
+
+// drop gives up the place longest not used.
+func (r *replays) drop() {
+	r.idle[0].close()
+	r.idle = slices.Delete(r.idle, 0, 1)
+}
+
+// expire gives up the places that were not used for long.
+func (r *replays) expire() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.expiry = nil; len(r.idle) > 0; r.drop() {
+		if left := maxIdle - time.Since(r.idle[0].used); left > 0 {
+			r.expiry = time.AfterFunc(left, r.expire)
+			return
+		}
 	}
 }
 
@@ -138,7 +165,7 @@ type archivedRead struct {
 }
 
 func newArchivedRead(shard leat.ShardID, after uint64, o leat.ReadOptions, visit func(*leat.Recorded) error) *archivedRead {
-	r := &archivedRead{shard: shard, after: after, options: o, visit: visit, limit: o.Limit, matcher: o.Filter.Matcher()}
+	r := &archivedRead{shard: shard, after: after, options: o, visit: visit, limit: o.Limit}
 	if r.limit <= 0 {
 		r.limit = leat.DefaultReadLimit
 	}
@@ -197,7 +224,8 @@ func (r *archivedRead) run(ctx context.Context, a *Archive, places *replays, tai
 }
 
 // read reads what is wanted of a segment, and reports whether the batch goes on in
-// the next one. It closes a segment that is read to its end.
+// the next one. It closes a segment that is read to its end, or to where the log
+// begins.
 func (r *archivedRead) read(ctx context.Context, place *replay) (more bool, err error) {
 	if err := place.seek(r.after + 1); err != nil {
 		return false, err
@@ -216,7 +244,7 @@ func (r *archivedRead) read(ctx context.Context, place *replay) (more bool, err 
 			return false, err
 		}
 	}
-	if place.next() > place.link.Segment.Last {
+	if place.next() > place.link.Segment.Last || r.after == r.through {
 		place.close()
 	}
 	return r.after < r.through && !r.full(), nil

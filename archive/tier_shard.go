@@ -74,7 +74,7 @@ func (t *tier) readArchived(ctx context.Context, r *archivedRead, trimmed *leat.
 	if r.options.Filter.Where != "" {
 		return leat.Batch{}, fmt.Errorf("evaluate the filter %q: %w", r.options.Filter.Where, leat.ErrUnsupported)
 	}
-	r.through = trimmed.Oldest - 1
+	r.matcher, r.through = r.options.Filter.Matcher(), trimmed.Oldest-1
 	tail, err := t.tail(ctx, r.shard, r.through)
 	if err != nil {
 		return leat.Batch{}, err

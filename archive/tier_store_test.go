@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/archive"
@@ -104,6 +106,37 @@ func TestTierReadsEachObjectOnce(t *testing.T) {
 			t.Errorf("%s was read %d times by two readers", name, n)
 		}
 	}
+}
+
+// A reader that does not come back leaves no segment open.
+func TestTierGivesUpReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newLedgerStore()
+		log := newLog(t, leat.Config{ID: "shop"}, nil)
+		for range 10 {
+			appendOne(t, log, "order-1")
+		}
+		flush(t, newArchiver(t, log, store), log)
+		if _, err := log.Trim(t.Context(), leat.ShardNumber(0), 11); err != nil {
+			t.Fatal(err)
+		}
+		tier := archive.Tier(log, openArchive(t, store, log))
+		clear(store.reads)
+		for n := 1; n <= 3; n++ {
+			for range 5 {
+				if _, err := tier.ReadShard(t.Context(), leat.ShardNumber(0), 0, leat.ReadOptions{Limit: 1}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(30 * time.Second) // of the test's clock
+			}
+			for name, reads := range store.reads {
+				if strings.Contains(name, "/segments/") && reads != n {
+					t.Errorf("%s was read %d times, want %d", name, reads, n)
+				}
+			}
+			time.Sleep(time.Minute)
+		}
+	})
 }
 
 // What was read once is read again from the cache, but for what may change: the
