@@ -1,6 +1,7 @@
 package archive_test
 
 import (
+	"context"
 	"flag"
 	"testing"
 	"time"
@@ -74,4 +75,55 @@ func BenchmarkColdStream(b *testing.B) {
 			b.ReportMetric(float64(store.bytes.Load())/float64(b.N)/1e6, "MB-read/op")
 		})
 	}
+}
+
+// BenchmarkTier replays a log of which only the archive has the events, in batches
+// of 1,000 that are the reader's to keep, or shown.
+func BenchmarkTier(b *testing.B) {
+	log, store := newOrderLog(200_000), newMemoryStore()
+	flush(b, newDefaultArchiver(b, log, store), log)
+	tier := archive.Tier(allTrimmed{log}, openArchive(b, store, log))
+	replay := func(b *testing.B, read func(after uint64) (leat.Batch, error)) {
+		for b.Loop() {
+			for after := uint64(0); after < log.shard.Head; {
+				batch, err := read(after)
+				if err != nil {
+					b.Fatal(err)
+				}
+				after = batch.Next
+			}
+		}
+		perEvent(b, log)
+	}
+	b.Run("read", func(b *testing.B) {
+		replay(b, func(after uint64) (leat.Batch, error) {
+			return tier.ReadShard(b.Context(), log.shard.ID, after, leat.ReadOptions{})
+		})
+	})
+	b.Run("scan", func(b *testing.B) {
+		nothing := func(*leat.Recorded) error { return nil }
+		replay(b, func(after uint64) (leat.Batch, error) {
+			return tier.(leat.Scanner).ScanShard(b.Context(), log.shard.ID, after, leat.ReadOptions{}, nothing)
+		})
+	})
+}
+
+// allTrimmed is an orderLog that keeps nothing.
+type allTrimmed struct{ *orderLog }
+
+func (l allTrimmed) Shards(context.Context) ([]leat.Shard, error) {
+	s := l.shard
+	s.Oldest = s.Head + 1
+	return []leat.Shard{s}, nil
+}
+
+func (l allTrimmed) ReadShard(_ context.Context, shard leat.ShardID, after uint64, _ leat.ReadOptions) (leat.Batch, error) {
+	if after < l.shard.Head {
+		return leat.Batch{}, &leat.TrimmedError{Shard: shard, Oldest: l.shard.Head + 1}
+	}
+	return leat.Batch{Shard: shard, Epoch: 1, Next: after, Head: l.shard.Head}, nil
+}
+
+func (l allTrimmed) ScanShard(ctx context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions, _ func(*leat.Recorded) error) (leat.Batch, error) {
+	return l.ReadShard(ctx, shard, after, o)
 }

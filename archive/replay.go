@@ -271,12 +271,16 @@ func (r *archivedRead) full() bool {
 	return r.matched >= r.limit || r.examined >= leat.MaxReadBytes
 }
 
+// nearlyAll reports whether all events match but those of the system.
+func (r *archivedRead) nearlyAll() bool {
+	f := r.options.Filter
+	return f.Equal(leat.Filter{System: f.System})
+}
+
 // wanted yields those of the links from which the batch will be made: none too
 // many are fetched, and several at a time.
 func (r *archivedRead) wanted(links iter.Seq2[link, error]) iter.Seq2[link, error] {
 	return func(yield func(link, error) bool) {
-		f := r.options.Filter
-		all := f.Equal(leat.Filter{System: f.System})
 		events, bytes := uint64(r.matched), int64(0)
 		for l, err := range links {
 			if err == nil && l.Segment == nil {
@@ -287,7 +291,7 @@ func (r *archivedRead) wanted(links iter.Seq2[link, error]) iter.Seq2[link, erro
 			}
 			events += l.Segment.Last - max(l.Segment.First-1, r.after)
 			bytes += l.Segment.EventBytes
-			if all && events >= uint64(r.limit) || bytes >= leat.MaxReadBytes || l.Segment.Last >= r.through {
+			if r.nearlyAll() && events >= uint64(r.limit) || bytes >= leat.MaxReadBytes || l.Segment.Last >= r.through {
 				return
 			}
 		}

@@ -20,6 +20,9 @@ func (t *tier) ReadShard(ctx context.Context, shard leat.ShardID, after uint64, 
 		events = append(events, keep(e))
 		return nil
 	})
+	if r.nearlyAll() {
+		events = make([]leat.Recorded, 0, min(uint64(r.limit), trimmed.Oldest-1-after, readLimit))
+	}
 	b, err = t.readArchived(ctx, r, trimmed)
 	b.Events = events
 	if err != nil {
