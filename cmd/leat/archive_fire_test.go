@@ -49,6 +49,9 @@ func TestArchiveUnderFire(t *testing.T) {
 			f.split()
 		}
 		f.kill(clients)
+		if (i+1)%50 == 0 {
+			t.Logf("%d kills", i+1)
+		}
 	}
 	clients.end()
 	f.waitForArchiver()
