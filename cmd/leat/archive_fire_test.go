@@ -29,9 +29,9 @@ var (
 	fireSeed  = flag.Uint64("seed", 0, "seed of TestArchiveUnderFire; 0 draws one")
 )
 
-// A server that archives its log and trims it, the storage, and another archiver of
-// the same log are killed at random points while clients append and shards are
-// split. Whatever was acknowledged is archived once and in order; the log that is
+// A server that archives its log, the storage, and another archiver of the same log
+// are killed at random points while clients append, shards are split and what is
+// archived is trimmed. Whatever was acknowledged is archived once and in order; the log that is
 // made from the archive alone is the same.
 func TestArchiveUnderFire(t *testing.T) {
 	for name, value := range versitygw.Env() {
@@ -45,8 +45,11 @@ func TestArchiveUnderFire(t *testing.T) {
 	f := setFire(t, rand.New(rand.NewPCG(seed, 0)))
 	clients := f.startClients()
 	for i := range *fireKills {
-		if i == *fireKills/3 || i == *fireKills/2 {
+		switch i {
+		case *fireKills / 3, *fireKills / 2:
 			f.split()
+		case *fireKills / 4, *fireKills * 3 / 4:
+			f.trim()
 		}
 		f.kill(clients)
 		if (i+1)%50 == 0 {
@@ -105,7 +108,7 @@ func setFire(t *testing.T, rng *rand.Rand) *fire {
 func (f *fire) serve(address string) *process {
 	f.Helper()
 	return serve(f.T, "--data", f.data, "--listen", address, "--http", "127.0.0.1:0", "--archive-key", f.key,
-		"--archive-segment-size", "24KiB", "--archive-max-age", "50ms", "--retain-bytes", "32KiB")
+		"--archive-segment-size", "24KiB", "--archive-max-age", "50ms")
 }
 
 // kill kills one of the processes at some moment and starts it again.
@@ -210,6 +213,14 @@ func (f *fire) split() {
 	if _, err := log.Split(f.Context(), s.ID, s.Middle()); err != nil {
 		f.Fatal(err)
 	}
+}
+
+// trim removes from the log most of what is archived. The server reads it from
+// there from then on.
+func (f *fire) trim() {
+	f.Helper()
+	f.waitForArchiver() // there is an archive
+	f.Log(ok(f.T, "", "retain", f.log, "--bytes", "4KiB", "--public-key", f.public()))
 }
 
 func (f *fire) dial() *client.Log {
