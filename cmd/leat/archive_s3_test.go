@@ -16,8 +16,10 @@ import (
 	"github.com/leathq/leat/leattest"
 )
 
-// Commands find an archive in object storage as they do in a directory.
-func TestArchiveInObjectStorage(t *testing.T) {
+// fakeS3 is object storage with the bucket "events". The credentials in the
+// environment are for it.
+func fakeS3(t *testing.T) http.Handler {
+	t.Helper()
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "not-secret", "AWS_PROFILE": "", "AWS_REGION": "", "AWS_EC2_METADATA_DISABLED": "true",
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
@@ -28,7 +30,12 @@ func TestArchiveInObjectStorage(t *testing.T) {
 	if err := backend.CreateBucket("events"); err != nil {
 		t.Fatal(err)
 	}
-	fake := gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server()
+	return gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server()
+}
+
+// Commands find an archive in object storage as they do in a directory.
+func TestArchiveInObjectStorage(t *testing.T) {
+	fake := fakeS3(t)
 	server := httptest.NewServer(fake)
 	defer server.Close()
 	url := "s3://events/leat?endpoint=" + server.URL
