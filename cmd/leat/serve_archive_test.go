@@ -124,7 +124,7 @@ func TestServeArchive(t *testing.T) {
 		t.Errorf("retain does not know what the log keeps: %s", out)
 	}
 
-	p.await(t, `leat_archive_lag_events{log="orders"}`, zero) // nobody writes there any more
+	p.await(t, `leat_archive_lag_events{log="orders"}`, zero)                         // nobody writes there any more
 	if err := os.RemoveAll(filepath.Join(dir, "archive", "the-orders")); err != nil { // the bucket is lost
 		t.Fatal(err)
 	}
