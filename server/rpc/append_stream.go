@@ -22,6 +22,8 @@ func (s *logService) AppendStream(stream leatv1.Log_AppendStreamServer) error {
 	select {
 	case <-s.draining.Done():
 		return errStopping
+	case <-ctx.Done(): // the receiver may have ended, too
+		return wire.Status(ctx.Err())
 	case first = <-messages:
 	}
 	if first.err != nil {
@@ -49,6 +51,8 @@ func (s *logService) AppendStream(stream leatv1.Log_AppendStreamServer) error {
 		select {
 		case <-s.draining.Done():
 			err = io.EOF
+		case <-ctx.Done():
+			err = wire.Status(ctx.Err())
 		case r = <-messages:
 			err = r.err
 		}
@@ -183,8 +187,9 @@ func (a *appender) beginPortion(ctx context.Context) error {
 		return wire.Status(err)
 	}
 	a.working.Go(func() {
-		defer a.appends.Release(p.memory)
-		a.results <- a.carryOut(ctx, p)
+		r := a.carryOut(ctx, p)
+		a.appends.Release(p.memory) // others may have it while the client does not read
+		a.results <- r
 	})
 	return nil
 }

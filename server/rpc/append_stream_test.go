@@ -1,0 +1,90 @@
+package rpc_test
+
+import (
+	"bytes"
+	"context"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/internal/wire"
+	"github.com/leathq/leat/leattest"
+	leatv1 "github.com/leathq/leat/proto/leat/v1"
+	"github.com/leathq/leat/server/rpc"
+)
+
+// patience is how long these tests wait for what does not come.
+const patience = time.Minute
+
+func newDoor(t testing.TB) *door {
+	t.Helper()
+	log, err := leattest.New(leat.Config{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openDoor(t, rpc.One("log", log, nil), rpc.Options{AppendBytes: 1})
+}
+
+// eventually waits until a condition holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it never was that %s", what)
+		}
+	}
+}
+
+// Nothing is left of a stream whose client has gone.
+func TestClientsThatGo(t *testing.T) {
+	d := newDoor(t)
+	raw := d.raw(t)
+	for range 64 {
+		ctx, cancel := context.WithCancel(t.Context())
+		stream, err := raw.AppendStream(ctx)
+		if err == nil {
+			err = stream.Send(&leatv1.AppendStreamRequest{Log: "log"})
+		}
+		if err == nil {
+			_, err = stream.Recv() // the window: the server is at it
+		}
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the server let go of all streams", func() bool {
+		var all bytes.Buffer
+		if err := pprof.Lookup("goroutine").WriteTo(&all, 2); err != nil {
+			t.Fatal(err)
+		}
+		return !strings.Contains(all.String(), "rpc.(*logService).AppendStream")
+	})
+}
+
+// A client that does not read what it is answered takes nothing from others.
+func TestClientThatDoesNotRead(t *testing.T) {
+	d := newDoor(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stream, err := d.raw(t).AppendStream(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice := event("a-"+strings.Repeat("s", 250), strings.Repeat("i", 250)) // so that the answer is long
+	twice.Data = make([]byte, 200<<10)
+	for n := range uint64(500) {
+		err := stream.Send(&leatv1.AppendStreamRequest{Log: "log", Appends: []*leatv1.NumberedAppend{
+			{Number: n, Events: wire.FromEvents([]leat.Event{twice, twice})},
+		}})
+		if err != nil {
+			t.Fatalf("append %d: %v", n, err)
+		}
+	}
+	if _, err := d.client(t, client.Options{}).Append(ctx, []leat.Event{event("a-1", "x")}); err != nil {
+		t.Error(err)
+	}
+}
