@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"strings"
 	"unsafe"
 
 	"github.com/leathq/leat"
@@ -84,7 +85,7 @@ func appendEvent(b []byte, e *leat.Event) []byte {
 func EncodeLog(b []byte, log string) []byte { return appendText(b, 1, log) }
 
 // Number adds a NumberedAppend to an AppendStreamRequest: a number and what
-// EncodeAppend returned. That is at most numberBytes more.
+// EncodeAppend returned. That is at most NumberBytes more.
 func Number(b []byte, number uint64, encoded []byte) []byte {
 	b = appendSize(b, 2, varintSize(number)+len(encoded))
 	return append(appendVarint(b, 1, number), encoded...)
@@ -93,37 +94,35 @@ func Number(b []byte, number uint64, encoded []byte) []byte {
 // NumberBytes is what Number adds at most.
 const NumberBytes = 2 * (1 + 10)
 
-// LogOf returns the log that an AppendStreamRequest names.
+// LogOf returns the log that an AppendStreamRequest names, empty when it names
+// none. The error says that the message is none.
 func LogOf(message []byte) (log string, err error) {
-	err = EachAppend(message, func(name string) error {
-		log = name
-		return nil
-	}, func([]byte) error { return nil })
-	return log, err
-}
-
-// EachAppend calls log for the log that an AppendStreamRequest names, and do for
-// each of its appends, as DecodeAppend takes it. It ends with their first error,
-// or with one that says that the message is none.
-func EachAppend(message []byte, log func(string) error, do func(encoded []byte) error) error {
 	f := fields{rest: message}
 	for f.next() {
-		var err error
-		switch {
-		case f.is(1, protowire.BytesType):
-			name := f.text()
-			if f.err == nil {
-				err = log(name)
-			}
-		case f.is(2, protowire.BytesType):
-			encoded := f.bytes()
-			if f.err == nil {
-				err = do(encoded)
-			}
-		default:
+		if f.is(1, protowire.BytesType) {
+			log = f.text()
+		} else {
 			f.skip()
 		}
-		if err != nil {
+	}
+	return strings.Clone(log), f.err // which may be needed for longer than the message
+}
+
+// EachAppend calls do for each append of an AppendStreamRequest, as
+// AppendDecoder.Decode takes it. It ends with the first error of do, or with one
+// that says that the message is none.
+func EachAppend(message []byte, do func(encoded []byte) error) error {
+	f := fields{rest: message}
+	for f.next() {
+		if !f.is(2, protowire.BytesType) {
+			f.skip()
+			continue
+		}
+		encoded := f.bytes()
+		if f.err != nil {
+			break
+		}
+		if err := do(encoded); err != nil {
 			return err
 		}
 	}
@@ -141,22 +140,24 @@ type NumberedAppend struct {
 	Refused error
 }
 
-// An AppendDecoder decodes appends. Those that it returns share the memory of
-// what they were decoded from, which must not change any more, and take theirs
-// from pieces that the decoder allocates. It is for one goroutine.
+// An AppendDecoder decodes the appends of one message. Those that it returns
+// share the memory of the message, which must not change any more, and take
+// theirs from pieces that the decoder allocates. It is for one goroutine.
 type AppendDecoder struct {
 	// MaxEvents is how many events, and how many conditions, an append may have.
 	MaxEvents int
 
 	events []leat.Event
 	attrs  []leat.Attr
+	piece  int // size of the last piece, in events
 }
 
-// Pieces of memory that an AppendDecoder takes at a time.
-const (
-	pieceEvents = 32
-	pieceAttrs  = 96
-)
+// mostPiece is for how many events an AppendDecoder takes memory at a time. The
+// first pieces are smaller, since many a message has one event.
+const mostPiece = 32
+
+// pieceAttrs is for how many attributes of an event it does.
+const pieceAttrs = 3
 
 // Decode decodes a NumberedAppend, and returns how much memory it has, that of
 // the encoded form included. The error says that it is none.
@@ -188,7 +189,8 @@ func (d *AppendDecoder) Decode(encoded []byte) (a NumberedAppend, memory int, er
 		return a, len(encoded), nil
 	}
 	if events > len(d.events) {
-		d.events = make([]leat.Event, max(events, pieceEvents))
+		d.piece = min(max(1, 2*d.piece), mostPiece)
+		d.events = make([]leat.Event, max(events, d.piece))
 	}
 	a.Events, d.events = d.events[:events:events], d.events[events:]
 	if conds > 0 {
@@ -200,7 +202,7 @@ func (d *AppendDecoder) Decode(encoded []byte) (a NumberedAppend, memory int, er
 		case f.is(2, protowire.BytesType):
 			var attrs int
 			attrs, err = d.event(&a.Events[events], f.bytes())
-			memory += attrs * attrMemory
+			memory += min(attrs, leat.MaxMeta) * attrMemory
 			if attrs > leat.MaxMeta {
 				a.Refused = &leat.InvalidError{
 					Field: fmt.Sprintf("events[%d].meta", events), Limit: fmt.Sprintf("at most %d attributes", leat.MaxMeta), Got: fmt.Sprint(attrs),
@@ -272,7 +274,7 @@ func (d *AppendDecoder) event(e *leat.Event, encoded []byte) (attrs int, err err
 // decoder's memory.
 func (d *AppendDecoder) attr(meta []leat.Attr, a leat.Attr) []leat.Attr {
 	if len(meta) == len(d.attrs) {
-		d.attrs = make([]leat.Attr, max(2*len(meta), pieceAttrs))
+		d.attrs = make([]leat.Attr, max(2*len(meta), d.piece*pieceAttrs))
 		copy(d.attrs, meta)
 	}
 	d.attrs[len(meta)] = a

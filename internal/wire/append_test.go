@@ -53,11 +53,11 @@ func drawConditions(t *rapid.T) []leat.Condition {
 
 // decodeAppends decodes a message.
 func decodeAppends(message []byte) (log string, appends []wire.NumberedAppend, err error) {
+	if log, err = wire.LogOf(message); err != nil {
+		return log, nil, err
+	}
 	d := wire.AppendDecoder{MaxEvents: mostEvents}
-	err = wire.EachAppend(message, func(name string) error {
-		log = name
-		return nil
-	}, func(encoded []byte) error {
+	err = wire.EachAppend(message, func(encoded []byte) error {
 		a, memory, err := d.Decode(encoded)
 		if err == nil && memory < len(encoded) {
 			return errors.New("an append takes less memory than its bytes")
@@ -135,6 +135,27 @@ func TestAppendsThatAreTooLarge(t *testing.T) {
 		case field != "" && (!errors.As(got[0].Refused, &invalid) || invalid.Field != field):
 			t.Errorf("refused with %v, want an error that names %s", got[0].Refused, field)
 		}
+	}
+}
+
+// What is refused is not counted as memory that it does not have.
+func TestMemoryOfWhatIsRefused(t *testing.T) {
+	e := leat.Event{Meta: make(leat.Meta, 100_000)}
+	encoded := wire.EncodeAppend(nil, []leat.Event{e}, nil)
+	d := wire.AppendDecoder{MaxEvents: mostEvents}
+	a, memory, err := d.Decode(encoded)
+	if err != nil || a.Refused == nil || memory > len(encoded)+8<<10 {
+		t.Errorf("%d bytes count as %d (refused: %v), %v", len(encoded), memory, a.Refused, err)
+	}
+}
+
+// The name of a log is there when the message is not any more.
+func TestLogOf(t *testing.T) {
+	message := wire.EncodeLog(nil, "log")
+	log, err := wire.LogOf(message)
+	clear(message)
+	if err != nil || log != "log" {
+		t.Errorf("got log %q, %v", log, err)
 	}
 }
 

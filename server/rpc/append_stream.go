@@ -38,7 +38,7 @@ func (s *logService) AppendStream(stream leatv1.Log_AppendStreamServer) error {
 		return wire.Status(err)
 	}
 	a := &appender{
-		Server: s.Server, stream: stream, name: name, log: log, decoder: wire.AppendDecoder{MaxEvents: maxAppendEvents},
+		Server: s.Server, stream: stream, name: name, log: log,
 		window: semaphore.NewWeighted(appendWindow), results: make(chan results, appendWindow/portionAppends),
 	}
 	sent := make(chan error, 1)
@@ -113,11 +113,10 @@ func (s *logService) receive(stream leatv1.Log_AppendStreamServer) <-chan receiv
 // goroutine.
 type appender struct {
 	*Server
-	stream  leatv1.Log_AppendStreamServer
-	name    string
-	log     leat.Log
-	decoder wire.AppendDecoder
-	next    *portion // that begins when it is full
+	stream leatv1.Log_AppendStreamServer
+	name   string
+	log    leat.Log
+	next   *portion // that begins when it is full
 
 	window  *semaphore.Weighted // of the appends whose results are not sent
 	working sync.WaitGroup
@@ -145,14 +144,17 @@ const (
 
 // begin begins the appends of a message, as the window lets it.
 func (a *appender) begin(ctx context.Context, message []byte) error {
+	name, err := wire.LogOf(message)
+	if err != nil {
+		return notDecoded(err)
+	}
+	if name != "" && name != a.name {
+		return wire.Status(&leat.InvalidError{Field: "log", Limit: "the same in all messages of a stream", Got: name})
+	}
 	a.next = new(portion)
-	err := wire.EachAppend(message, func(log string) error {
-		if log != a.name {
-			return wire.Status(&leat.InvalidError{Field: "log", Limit: "the same in all messages of a stream", Got: log})
-		}
-		return nil
-	}, func(encoded []byte) error {
-		n, memory, err := a.decoder.Decode(encoded)
+	decoder := wire.AppendDecoder{MaxEvents: maxAppendEvents}
+	err = wire.EachAppend(message, func(encoded []byte) error {
+		n, memory, err := decoder.Decode(encoded)
 		if err != nil {
 			return notDecoded(err)
 		}
@@ -164,9 +166,6 @@ func (a *appender) begin(ctx context.Context, message []byte) error {
 		return nil
 	})
 	if err != nil {
-		if _, ok := status.FromError(err); !ok {
-			err = notDecoded(err)
-		}
 		return err
 	}
 	return a.beginPortion(ctx)

@@ -3,6 +3,8 @@ package rpc_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"runtime"
 	"runtime/pprof"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/leathq/leat/leattest"
 	leatv1 "github.com/leathq/leat/proto/leat/v1"
 	"github.com/leathq/leat/server/rpc"
+	"google.golang.org/grpc"
 )
 
 // patience is how long these tests wait for what does not come.
@@ -86,5 +89,67 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	}
 	if _, err := d.client(t, client.Options{}).Append(ctx, []leat.Event{event("a-1", "x")}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A stream keeps nothing of the appends that it has answered.
+func TestAnsweredAppendsTakeNoMemory(t *testing.T) {
+	d := newDoor(t)
+	stream, err := d.raw(t).AppendStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	const appends, size = 30, 4 << 20
+	for n := range uint64(appends) {
+		e := event("a-1", leat.NewID()) // too large for the log, which tells so
+		e.Data, e.Meta = make([]byte, size), leat.NewMeta("k", "v")
+		err := stream.Send(&leatv1.AppendStreamRequest{Log: "log", Appends: []*leatv1.NumberedAppend{{Number: n, Events: wire.FromEvents([]leat.Event{e})}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for answered := false; !answered; {
+			m, err := stream.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			answered = len(m.GetResults()) > 0
+		}
+	}
+	eventually(t, "the memory of most appends was free", func() bool { return heap() < before+appends*size/4 })
+}
+
+// A message that names another log records nothing, wherever the name stands.
+func TestMessageForAnotherLog(t *testing.T) {
+	d := newDoor(t)
+	stream, err := d.raw(t).AppendStream(t.Context(), grpc.ForceCodecV2(wire.Codec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := wire.NewOutgoing(0), wire.NewOutgoing(0)
+	*first.Bytes = wire.EncodeLog(*first.Bytes, "log")
+	for n := range uint64(200) {
+		*second.Bytes = wire.Number(*second.Bytes, n, wire.EncodeAppend(nil, []leat.Event{event("a-1", leat.NewID())}, nil))
+	}
+	*second.Bytes = wire.EncodeLog(*second.Bytes, "other")
+	for _, m := range []*wire.Outgoing{&first, &second} {
+		if err := stream.SendMsg(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for err = nil; err == nil; {
+		err = stream.RecvMsg(new(wire.Incoming))
+	}
+	if !errors.Is(wire.FromStatus(err), leat.ErrInvalid) {
+		t.Errorf("the stream ended with %v, want an error that is %v", err, leat.ErrInvalid)
+	}
+	for e, err := range d.client(t, client.Options{}).ReadStream(t.Context(), "a-1", leat.Range{}) {
+		t.Fatalf("%v was recorded (%v)", e, err)
 	}
 }
