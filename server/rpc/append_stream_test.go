@@ -78,8 +78,8 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	twice := event("a-"+strings.Repeat("s", 250), strings.Repeat("i", 250)) // so that the answer is long
-	twice.Data = make([]byte, 200<<10)
-	for n := range uint64(500) {
+	twice.Data = make([]byte, 45<<10)
+	for n := range uint64(750) { // 66 MiB, of which the server takes 40
 		err := stream.Send(&leatv1.AppendStreamRequest{Log: "log", Appends: []*leatv1.NumberedAppend{
 			{Number: n, Events: wire.FromEvents([]leat.Event{twice, twice})},
 		}})
@@ -106,7 +106,7 @@ func TestAnsweredAppendsTakeNoMemory(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
-	const appends, size = 30, 4 << 20
+	const appends, size = 32, 1 << 20
 	for n := range uint64(appends) {
 		e := event("a-1", leat.NewID()) // too large for the log, which tells so
 		e.Data, e.Meta = make([]byte, size), leat.NewMeta("k", "v")
