@@ -115,6 +115,9 @@ type outcome struct {
 func (a *pending) answered(r *wire.Result, k *known) outcome {
 	if r.Receipt != nil {
 		receipt := *r.Receipt
+		if n := len(receipt.Versions); n != a.events {
+			return outcome{err: fmt.Errorf("%w: the server answered with the versions of %d events to %d", leat.ErrUncertain, n, a.events)}
+		}
 		if receipt.Duplicate && a.lost {
 			receipt.Duplicate = !k.own(a.place, receipt, a.events)
 		}

@@ -46,48 +46,6 @@ type pipe struct {
 	started bool       // run runs
 }
 
-// A flight is the Appends that were sent on a stream and are not answered. Each
-// has a number, which is that of another once it is answered.
-type flight struct {
-	sent  []sent   // by number
-	free  []uint64 // numbers
-	bytes int
-}
-
-type sent struct {
-	flying  bool
-	pending *pending // nil when abandoned
-	bytes   int
-}
-
-// add returns the number of an Append that is sent.
-func (f *flight) add(a *pending) uint64 {
-	s := sent{true, a, len(a.encoded)}
-	f.bytes += s.bytes
-	if n := len(f.free); n > 0 {
-		number := f.free[n-1]
-		f.free, f.sent[number] = f.free[:n-1], s
-		return number
-	}
-	f.sent = append(f.sent, s)
-	return uint64(len(f.sent) - 1)
-}
-
-// remove takes out what was answered: the Append, nil when it was abandoned or
-// there is none of that number.
-func (f *flight) remove(number uint64) *pending {
-	if number >= uint64(len(f.sent)) || !f.sent[number].flying {
-		return nil
-	}
-	s := f.sent[number]
-	f.sent[number] = sent{}
-	f.free = append(f.free, number)
-	f.bytes -= s.bytes
-	return s.pending
-}
-
-func (f *flight) len() int { return len(f.sent) - len(f.free) }
-
 func newPipe(l *Log) *pipe {
 	p := &pipe{log: l, window: firstWindow}
 	p.wake = sync.NewCond(&p.mu)
@@ -127,11 +85,7 @@ func (p *pipe) abandon(a *pending, err error) outcome {
 			return a.givenUp(false, err)
 		}
 	}
-	for n := range p.flight.sent {
-		if s := &p.flight.sent[n]; s.pending == a {
-			s.pending = nil
-		}
-	}
+	p.flight.abandon(a)
 	return a.givenUp(true, err)
 }
 
@@ -185,8 +139,8 @@ func (p *pipe) anything() bool {
 }
 
 // stream opens a stream and sends what comes until it ends. It reports whether
-// the server answered anything on it, and why it ended: nil when the server
-// ended it in good order.
+// the server answered anything on it, and why it ended: nil when the server did
+// and ended it in good order.
 func (p *pipe) stream(ctx context.Context) (progress bool, _ error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -214,8 +168,8 @@ func (p *pipe) stream(ctx context.Context) (progress bool, _ error) {
 	err = p.broken
 	p.requeue()
 	p.mu.Unlock()
-	if errors.Is(err, io.EOF) {
-		return progress, nil
+	if progress && errors.Is(err, io.EOF) {
+		return true, nil
 	}
 	return progress, p.log.conn.explain(ctx, err)
 }
@@ -262,7 +216,7 @@ func (p *pipe) ready() bool {
 	if len(p.queue) == 0 {
 		return false
 	}
-	n := p.flight.len()
+	n := p.flight.n
 	return n == 0 || n < p.window && p.flight.bytes+len(p.queue[0].encoded) <= windowBytes
 }
 
@@ -319,12 +273,9 @@ func stopping(r *wire.Result) bool {
 // requeue puts what was sent and not answered before all that waits. The caller
 // holds mu.
 func (p *pipe) requeue() {
-	var again []*pending
-	for _, s := range p.flight.sent {
-		if s.pending != nil {
-			s.pending.lost = true
-			again = append(again, s.pending)
-		}
+	again := p.flight.pending()
+	for _, a := range again {
+		a.lost = true
 	}
 	p.queue = append(again, p.queue...)
 	p.flight = flight{}
