@@ -195,9 +195,6 @@ func FuzzAppends(f *testing.F) {
 				if len(e.GetData()) == 0 {
 					e.Data = nil
 				}
-				if e.Time != nil && wire.Events([]*leatv1.Event{e})[0].Time.IsZero() {
-					t.Skip("the zero time")
-				}
 			}
 			forget(w)
 			if !proto.Equal(again, w) {
@@ -269,19 +266,23 @@ func TestResultsAreProtobuf(t *testing.T) {
 			t.Fatalf("read %d results, window %d, %v, want %d and 1000", len(got), window, err, len(want.GetResults()))
 		}
 		for i, w := range want.GetResults() {
-			g := got[i]
-			var again leatv1.AppendResult
-			switch again.Number = g.Number; {
-			case g.Receipt != nil:
-				again.Outcome = &leatv1.AppendResult_Receipt{Receipt: wire.FromReceipt(*g.Receipt)}
-			case g.Err != nil:
-				again.Outcome = &leatv1.AppendResult_Error{Error: g.Err}
-			}
-			if !proto.Equal(&again, w) {
-				t.Fatalf("result %d came as %v, want %v", i, &again, w)
+			if again := messageOf(&got[i]); !proto.Equal(again, w) {
+				t.Fatalf("result %d came as %v, want %v", i, again, w)
 			}
 		}
 	})
+}
+
+// messageOf returns the message of a result.
+func messageOf(r *wire.Result) *leatv1.AppendResult {
+	m := &leatv1.AppendResult{Number: r.Number}
+	switch {
+	case r.Receipt != nil:
+		m.Outcome = &leatv1.AppendResult_Receipt{Receipt: wire.FromReceipt(*r.Receipt)}
+	case r.Err != nil:
+		m.Outcome = &leatv1.AppendResult_Error{Error: r.Err}
+	}
+	return m
 }
 
 // FuzzResults reads any bytes as protobuf reads them, or not at all.
@@ -289,16 +290,31 @@ func FuzzResults(f *testing.F) {
 	f.Add(wire.EncodeResult(wire.EncodeWindow(nil, 5), 300, &leat.Receipt{Shard: "s", First: 1, Last: 2, Versions: []uint64{1, 300}, At: time.Unix(1, 2)}, nil))
 	f.Add(wire.EncodeResult(nil, 1, nil, leat.ErrFull))
 	f.Add([]byte{0x0a, 0x06, 0x12, 0x04, 0x20, 0x01, 0x20, 0x02})
+	f.Add([]byte("\n\x0c\x12\x04\x10\x01\x20\x05\x12\x04\x18\x02\x20\x06"))          // a receipt in two parts
+	f.Add([]byte("\n\x0a\x1a\x03\x12\x01e\x1a\x03\x0a\x01\x06"))                     // an error in two parts
+	f.Add([]byte("\n\x0f\x12\x02\x10\x01\x1a\x03\x12\x01e\x12\x04\x22\x02\x07\x08")) // the last outcome counts
 	f.Add([]byte("\xe9\xe9\xe9\xe9000000000"))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		var want leatv1.AppendStreamResponse
 		wantErr := proto.Unmarshal(message, &want)
-		got, _, err := decodeResults(message)
-		switch {
-		case wantErr != nil && err == nil && !strings.Contains(wantErr.Error(), "UTF-8"):
-			t.Fatalf("read what protobuf does not: %v", wantErr)
-		case wantErr == nil && (err != nil || len(got) != len(want.GetResults())):
-			t.Fatalf("read %d results, %v, want %d", len(got), err, len(want.GetResults()))
+		got, window, err := decodeResults(message)
+		if wantErr != nil {
+			if err == nil && !strings.Contains(wantErr.Error(), "UTF-8") {
+				t.Fatalf("read what protobuf does not: %v", wantErr)
+			}
+			return
+		}
+		if err != nil || window != want.GetWindow() || len(got) != len(want.GetResults()) {
+			t.Fatalf("read %d results, window %d, %v, want %d and %d", len(got), window, err, len(want.GetResults()), want.GetWindow())
+		}
+		for i, w := range want.GetResults() {
+			w.ProtoReflect().SetUnknown(nil)
+			if w.GetReceipt() != nil {
+				w.GetReceipt().ProtoReflect().SetUnknown(nil)
+			}
+			if again := messageOf(&got[i]); !proto.Equal(again, w) {
+				t.Fatalf("result %d came as %v, want %v", i, again, w)
+			}
 		}
 	})
 }

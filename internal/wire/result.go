@@ -97,12 +97,16 @@ func (d *ResultDecoder) result(encoded []byte, receipt *leat.Receipt) (r Result,
 		case f.is(1, protowire.VarintType):
 			r.Number = f.varint()
 		case f.is(2, protowire.BytesType):
-			*receipt = leat.Receipt{At: moment(0)}
-			r.Receipt, r.Err = receipt, nil
+			if r.Receipt == nil { // otherwise this is more of it
+				*receipt = leat.Receipt{At: moment(0)}
+				r.Receipt, r.Err = receipt, nil
+			}
 			err = d.receipt(f.bytes(), receipt)
 		case f.is(3, protowire.BytesType):
-			r.Receipt, r.Err = nil, new(leatv1.Error)
-			err = proto.Unmarshal(f.bytes(), r.Err)
+			if r.Err == nil {
+				r.Receipt, r.Err = nil, new(leatv1.Error)
+			}
+			err = proto.UnmarshalOptions{Merge: true}.Unmarshal(f.bytes(), r.Err)
 		default:
 			f.skip()
 		}
