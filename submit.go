@@ -13,7 +13,9 @@ type (
 		// Submit begins what Log.Append does and returns without waiting for it.
 		// Events, what they refer to, and conditions are the log's until Wait of
 		// what it returns has returned. Appends that are under way at the same
-		// time are carried out in any order.
+		// time are carried out in any order. Only the caller bounds how many
+		// there are, and with them the memory they take. It is safe for
+		// concurrent use.
 		Submit(ctx context.Context, events []Event, conds ...Condition) Pending
 	}
 

@@ -124,12 +124,4 @@ func FromReceipt(r leat.Receipt) *leatv1.Receipt {
 	}
 }
 
-// Receipt returns the receipt of a message.
-func Receipt(m *leatv1.Receipt) leat.Receipt {
-	return leat.Receipt{
-		Shard: leat.ShardID(m.GetShard()), First: m.GetFirst(), Last: m.GetLast(), Versions: m.GetVersions(),
-		At: moment(m.GetAt()), Duplicate: m.GetDuplicate(),
-	}
-}
-
 func moment(ns int64) time.Time { return time.Unix(0, ns).UTC() }

@@ -61,7 +61,6 @@ func TestEmptyMessages(t *testing.T) {
 	wire.Events([]*leatv1.Event{nil, {}})
 	wire.Recorded(nil, "")
 	wire.Conditions([]*leatv1.Condition{nil})
-	wire.Receipt(nil)
 	wire.Info(nil)
 	wire.Filter(nil)
 	wire.Lease(nil)

@@ -14,20 +14,15 @@ func (s *logService) Append(ctx context.Context, req *leatv1.AppendRequest) (*le
 	if err != nil {
 		return nil, wire.Status(err)
 	}
-	receipt, err := appendEvents(ctx, log, req.GetEvents(), req.GetConditions())
+	events := wire.Events(req.GetEvents())
+	if err := checkIDs(events); err != nil {
+		return nil, wire.Status(err)
+	}
+	receipt, err := log.Append(ctx, events, wire.Conditions(req.GetConditions())...)
 	if err != nil {
 		return nil, wire.Status(err)
 	}
 	return &leatv1.AppendResponse{Receipt: wire.FromReceipt(receipt)}, nil
-}
-
-// appendEvents appends what a message holds.
-func appendEvents(ctx context.Context, log leat.Log, events []*leatv1.Event, conds []*leatv1.Condition) (leat.Receipt, error) {
-	decoded := wire.Events(events)
-	if err := checkIDs(decoded); err != nil {
-		return leat.Receipt{}, err
-	}
-	return log.Append(ctx, decoded, wire.Conditions(conds)...)
 }
 
 // checkIDs refuses events without an ID: a client that does not choose one could

@@ -181,7 +181,7 @@ func (a *appender) beginPortion(ctx context.Context) error {
 	if err := a.window.Acquire(ctx, int64(len(p.appends))); err != nil {
 		return wire.Status(err)
 	}
-	p.memory = min(p.memory, a.options.AppendBytes)
+	p.memory = min(p.memory, a.options.AppendBytes) // else it would never be there
 	if err := a.appends.Acquire(ctx, p.memory); err != nil {
 		return wire.Status(err)
 	}
