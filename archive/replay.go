@@ -175,20 +175,14 @@ func newArchivedRead(shard leat.ShardID, after uint64, o leat.ReadOptions, visit
 // run reads until the batch is full. It moves after.
 func (r *archivedRead) run(ctx context.Context, a *Archive, places *replays, tail link) error {
 	place := places.take(r.shard, r.after+1)
-	if place != nil && place.reader != nil {
-		more, err := r.read(ctx, place)
-		if err != nil && r.stopped == nil {
-			place.close()
-			return err
-		}
-		if err != nil || !more {
-			places.put(place)
-			return err
-		}
-	}
 	var last *link // whose segment was read last
 	if place != nil {
 		last = &place.link
+		if place.reader != nil {
+			if more, err := r.readAt(ctx, places, place); err != nil || !more {
+				return err
+			}
+		}
 	}
 	type fetched struct {
 		link
@@ -207,13 +201,7 @@ func (r *archivedRead) run(ctx context.Context, a *Archive, places *replays, tai
 			return err
 		}
 		place = &replay{link: f.link, reader: reader}
-		more, err := r.read(ctx, place)
-		if err != nil && r.stopped == nil {
-			place.close()
-			return err
-		}
-		if err != nil || !more {
-			places.put(place)
+		if more, err := r.readAt(ctx, places, place); err != nil || !more {
 			return err
 		}
 	}
@@ -223,9 +211,21 @@ func (r *archivedRead) run(ctx context.Context, a *Archive, places *replays, tai
 	return nil
 }
 
-// read reads what is wanted of a segment, and reports whether the batch goes on in
-// the next one. It closes a segment that is read to its end, or to where the log
-// begins.
+// readAt reads what is wanted of the segment of a place, and reports whether the
+// batch goes on in the next one. Otherwise it leaves the place for the next read.
+func (r *archivedRead) readAt(ctx context.Context, places *replays, place *replay) (more bool, err error) {
+	more, err = r.read(ctx, place)
+	switch {
+	case err != nil && r.stopped == nil:
+		place.close()
+	case err != nil || !more:
+		places.put(place)
+	}
+	return more, err
+}
+
+// read is readAt but for the place. It closes a segment that is read to its end, or
+// to where the log begins.
 func (r *archivedRead) read(ctx context.Context, place *replay) (more bool, err error) {
 	if err := place.seek(r.after + 1); err != nil {
 		return false, err
@@ -286,11 +286,13 @@ func (r *archivedRead) wanted(links iter.Seq2[link, error]) iter.Seq2[link, erro
 			if err == nil && l.Segment == nil {
 				continue
 			}
+			if err == nil {
+				events += l.Segment.Last - max(l.Segment.First-1, r.after)
+				bytes += l.Segment.EventBytes
+			}
 			if !yield(l, err) || err != nil {
 				return
 			}
-			events += l.Segment.Last - max(l.Segment.First-1, r.after)
-			bytes += l.Segment.EventBytes
 			if r.nearlyAll() && events >= uint64(r.limit) || bytes >= leat.MaxReadBytes || l.Segment.Last >= r.through {
 				return
 			}

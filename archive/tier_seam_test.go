@@ -40,7 +40,7 @@ func twinOf(t testing.TB, log leat.Log) *leattest.Log {
 // streams in ranges and both directions.
 func asTwin(t testing.TB, log leat.Log, twin *leattest.Log) {
 	t.Helper()
-	auditSomeStreams(t, log.ReadStream, twin, 5)
+	auditSomeStreams(t, log.ReadStream, twin, 8)
 	shards, err := log.Shards(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func cloned(e *leat.Recorded) leat.Recorded {
 // archived in segments and, the older part, by day and month.
 func TestTierAcrossTheSeam(t *testing.T) {
 	rng := seeded(t)
-	log, store := yearOf(t, rng, 20)
+	log, store := yearOf(t, rng, 12)
 	compact(t, store, log)
 	archived, err := log.Shards(t.Context())
 	if err != nil {

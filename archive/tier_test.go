@@ -47,7 +47,7 @@ func TestTierOfEngine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := newArchiving(t, log, store, 10, rand.New(rand.NewPCG(rng.Uint64(), 0)))
+		l := newArchiving(t, log, store, 20, rand.New(rand.NewPCG(rng.Uint64(), 0)))
 		return leattest.Instance{Log: archive.LazyTier(archivingScanner{l, log}, l.open)}
 	})
 }
