@@ -186,17 +186,19 @@ func (f *fleet) adopt(stop context.Context) (leat.Checkpoint, []leat.Shard, erro
 }
 
 // runnable returns the shards on which there is, or will be, something to do:
-// those that are not finished and whose parents are.
+// those that are not finished and whose parents are. A shard that was split
+// before it had any event is finished when its parents are, not sooner.
 func (f *fleet) runnable(shards []leat.Shard, at leat.Checkpoint) []leat.Shard {
 	finished := make(map[leat.ShardID]bool)
 	var open []leat.Shard
 	for _, s := range shards {
 		_, running := f.held[s.ID]
 		switch {
+		case slices.ContainsFunc(s.Parents, func(p leat.ShardID) bool { return !finished[p] }):
 		case s.Closed && at.Seqs[s.ID] == s.Head && !running:
 			finished[s.ID] = true
 			f.moved(s.ID, s.Head, true)
-		case !slices.ContainsFunc(s.Parents, func(p leat.ShardID) bool { return !finished[p] }):
+		default:
 			open = append(open, s)
 		}
 	}

@@ -331,3 +331,36 @@ func (l late) Commit(ctx context.Context, s service.Step, f func(context.Context
 	}
 	return l.Memory.Commit(ctx, s, f)
 }
+
+// A shard that is split before it had any event is not finished before its
+// parent is: what comes after it waits for what came in front of it.
+func TestEmptyShardsDoNotLetTheirChildrenOvertakeTheirParents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, model := newLog(t, leat.Config{Shards: leat.EvenShards(1)}), servicetest.NewMemory()
+		fill(t, log, "s", "s")
+		for range 2 { // the second time the shard that was just made
+			shards, err := log.Shards(t.Context())
+			ok(t, err)
+			for _, s := range shards {
+				if !s.Closed && s.Owns(leat.RouteHash("s")) {
+					_, err := log.Split(t.Context(), s.ID, s.Middle())
+					ok(t, err)
+				}
+			}
+		}
+		fill(t, log, "s")
+		p := history("app", model)
+		apply, failed := p.Apply, false
+		p.Apply = func(ctx context.Context, tx *tx, r leat.Recorded) error {
+			if !failed {
+				failed = true
+				return errBroken
+			}
+			return apply(ctx, tx, r)
+		}
+		app := start(t, log, p)
+		app.caughtUp()
+		app.stop()
+		want(t, "versions as applied", model.Data()["s"], versions(3))
+	})
+}
