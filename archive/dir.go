@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,15 +112,34 @@ func (d *dirStore) turn(ctx context.Context, do func() error) error {
 	select {
 	case d.calls <- struct{}{}:
 		defer func() { <-d.calls }()
-		return do()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	err := do()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = cmp.Or(d.gone(), err)
+	}
+	return err
+}
+
+// gone returns an error when the directory is not the one that was opened: in the
+// place of a disk that is not mounted any more there is an empty one, or none. What
+// is missing there is not missing in the archive, and what is written there is
+// hidden when the disk is back.
+func (d *dirStore) gone() error {
+	if d.denied != nil {
+		return nil // it may never have had the folder
+	}
+	_, err := os.Stat(filepath.Join(d.root, tempFolder))
+	if errors.Is(absent(err), fs.ErrNotExist) {
+		return fmt.Errorf("the archive's directory %s is gone, or emptied: is its disk mounted?", d.root)
+	}
+	return err
 }
 
 func (d *dirStore) Create(ctx context.Context, name string, data []byte) error {
 	return d.call(ctx, name, func(path string) error {
-		err := d.denied
+		err := cmp.Or(d.denied, d.gone())
 		if err == nil {
 			err = classify(d.create(path, data))
 		}
@@ -325,7 +345,9 @@ func (d *dirStore) List(ctx context.Context, folder, after string) iter.Seq2[str
 
 func (d *dirStore) list(ctx context.Context, folder string) (names []string, err error) {
 	read := func(path string) error {
-		names, err = readNames(path)
+		if names, err = readNames(path); err == nil && len(names) == 0 {
+			err = d.gone()
+		}
 		return err
 	}
 	if folder == "" {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,55 @@ func TestStoreSweepsLeftovers(t *testing.T) {
 	}
 	if _, err := os.Stat(left[1]); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an old leftover: %v, want it gone", err)
+	}
+}
+
+// A disk that is not mounted any more is no archive that is empty: nothing is found
+// missing, and nothing is written in its place.
+func TestStoreIsGone(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "disk", "store")
+	store := openStore(t, folder)
+	if err := store.Create(t.Context(), "log/a", []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	mounted := filepath.Dir(folder)
+	if err := os.Rename(mounted, mounted+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	for _, leaves := range []string{"", mounted, folder} { // nothing, and an empty mount point
+		if leaves != "" {
+			if err := os.Mkdir(leaves, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, got := store.Get(t.Context(), "log/a")
+		_, size := store.Size(t.Context(), "log/b")
+		var list, root error
+		for _, list = range store.List(t.Context(), "log/", "") {
+		}
+		for _, root = range store.List(t.Context(), "", "") {
+		}
+		for call, err := range map[string]error{
+			"Get": got, "Size": size, "List": list, "List of all": root, "Create": store.Create(t.Context(), "log/b", nil),
+		} {
+			if err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "is its disk mounted?") {
+				t.Errorf("%s without the disk: %v, want an error that asks for it", call, err)
+			}
+		}
+	}
+	for _, empty := range []string{folder, mounted} {
+		if err := os.Remove(empty); err != nil {
+			t.Fatalf("something was written in the place of the disk: %v", err)
+		}
+	}
+	if err := os.Rename(mounted+"-away", mounted); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := store.Get(t.Context(), "log/a"); err != nil || string(data) != "a" {
+		t.Errorf("Get with the disk: %q, %v", data, err)
+	}
+	if err := store.Create(t.Context(), "log/b", nil); err != nil {
+		t.Errorf("Create with the disk: %v", err)
 	}
 }
 
