@@ -53,8 +53,8 @@ const trimEvery = 1 << 30
 // by whole segments of its archive, and returns what is left of each shard.
 //
 // Before an event is removed, the manifest and the segment that hold it have
-// been read from the store, found to be what was signed, and compared with the
-// log, event by event. So nothing goes that is not archived; what is damaged or
+// been read from the store, found to be what was signed and what Restore takes,
+// and compared with the log, event by event. So nothing goes that is not archived; what is damaged or
 // lost in the store stays in the log, and so does everything newer: the error
 // names the object, [leat.ErrCorrupt]. A store that was not archived to from this
 // log, as it is now, is [leat.ErrDiverged], one without an archive of it
@@ -240,6 +240,11 @@ func (r *retention) verify(ctx context.Context, s *shardCut) error {
 		return ctx.Err()
 	}
 	desc := *s.next.Segment
+	tree, err := r.archive.edgeBefore(ctx, s.next)
+	if err != nil {
+		return err
+	}
+	tree = tree.clone()
 	reader, err := r.archive.segment(ctx, s.shard.ID, desc)
 	if err != nil {
 		return err
@@ -257,9 +262,13 @@ func (r *retention) verify(ctx context.Context, s *shardCut) error {
 		if err != nil {
 			return err
 		}
+		tree.add(leaf)
 	}
 	if c.differs != "" {
 		return corrupt(r.archive.object(desc.Object), "%s", c.differs)
+	}
+	if encodeHash(tree.root()) != s.next.Tree.Root { // a restore would refuse it
+		return corrupt(r.archive.object(manifestName(s.shard.ID, s.next.Number)), "has a tree that its events do not make")
 	}
 	r.events += desc.Events
 	if r.options.Progress != nil {
