@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,8 +51,9 @@ func Tier(log leat.Log, a *Archive) leat.Log {
 
 // LazyTier returns a [Tier] over an archive that is opened when it is first
 // needed, and tried again when that failed: a log can be used while its archive
-// cannot be reached, or before it has one. An error of open that is
-// [leat.ErrNotFound] says that nothing is archived yet.
+// cannot be reached, or before it has one. An error of open that is both
+// [leat.ErrNotFound] and [fs.ErrNotExist], as that of [Open] is when the store is
+// there and the archive is not, says that nothing is archived yet.
 func LazyTier(log leat.Log, open func(context.Context) (*Archive, error)) leat.Log {
 	return newTier(log, open).capable()
 }
@@ -225,9 +227,9 @@ func (t *tier) openOnce(ctx context.Context) (*Archive, error) {
 		return a, nil
 	}
 	a, err := t.open(ctx)
-	if errors.Is(err, leat.ErrNotFound) {
+	if errors.Is(err, leat.ErrNotFound) && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
-	}
+	} // otherwise it is the store that is not there, such as a bucket
 	if err != nil {
 		return nil, t.failed(ctx, "open the archive", err)
 	}

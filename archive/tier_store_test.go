@@ -219,7 +219,7 @@ func TestTierObeysItsContext(t *testing.T) {
 func TestLazyTier(t *testing.T) {
 	store := newMemoryStore()
 	log, twin := trimmedLog(t, store)
-	opening := leat.ErrNotFound
+	_, opening := archive.Open(t.Context(), newMemoryStore(), "shop") // there is none
 	tier := archive.LazyTier(log, func(ctx context.Context) (*archive.Archive, error) {
 		if opening != nil {
 			return nil, opening
@@ -231,6 +231,22 @@ func TestLazyTier(t *testing.T) {
 	_, err := tier.ReadShard(t.Context(), leat.ShardNumber(0), 0, leat.ReadOptions{})
 	isUnreachable(t, err)
 	opening = nil
+	asTwin(t, tier, twin)
+}
+
+// A store that is not there, such as a bucket that was removed, says nothing of
+// what is archived: events are out of reach, and not told to be lost.
+func TestLazyTierWithoutItsBucket(t *testing.T) {
+	store := newMemoryStore()
+	log, twin := trimmedLog(t, store)
+	tier := archive.LazyTier(log, func(ctx context.Context) (*archive.Archive, error) {
+		return archive.Open(ctx, store, "shop")
+	})
+	store.fail = func(int) (before, after error) { return leat.ErrNotFound, nil }
+	if _, err := tier.ReadShard(t.Context(), leat.ShardNumber(0), 0, leat.ReadOptions{}); !errors.Is(err, archive.ErrUnreachable) {
+		t.Errorf("read from an archive without its bucket: %v, want ErrUnreachable", err)
+	}
+	store.fail = nil
 	asTwin(t, tier, twin)
 }
 
