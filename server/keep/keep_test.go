@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -399,6 +400,35 @@ func TestMended(t *testing.T) {
 		p.set(nil, nil)
 		time.Sleep(12 * time.Minute)
 		check(map[string]float64{"leat_archive_stopped": 0, "leat_archive_failing": 0, "leat_archive_lag_events": 0})
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What was mended and then goes wrong in the same way is news.
+func TestStoppedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, log := newPlace(t), newLog(t, 1)
+		var told strings.Builder
+		k := start(t, log, p, func(c *keep.Config) {
+			c.MaxAge, c.RetainEvery, c.CompactEvery = time.Minute, 0, 0
+			c.Logger = slog.New(slog.NewTextHandler(&told, nil))
+		})
+		time.Sleep(2 * time.Minute)
+		for times := 1; times <= 2; times++ { // compaction is due in the midst of each
+			p.set(leat.ErrCorrupt, nil)
+			appendTo(t, log, 3)
+			time.Sleep(9 * time.Minute)
+			p.set(nil, nil)
+			time.Sleep(3 * time.Minute)
+			if stopped, _ := k.figure("leat_archive_stopped"); stopped != 0 {
+				t.Errorf("leat_archive_stopped is %v when it is mended, want 0", stopped)
+			}
+			if got := strings.Count(told.String(), "level=ERROR"); got != times {
+				t.Errorf("%d errors are logged, want %d:\n%s", got, times, told.String())
+			}
+		}
 		if err := k.Close(); err != nil {
 			t.Error(err)
 		}

@@ -106,11 +106,11 @@ func (k *kept) archiving() {
 		if err == nil {
 			return
 		}
-		k.setStopped()
-		if err.Error() != last {
+		if again := k.isStopped(); !again || err.Error() != last {
 			k.refused(err)
 			last = err.Error()
 		}
+		k.setStopped()
 		select {
 		case <-k.running.Done():
 			return
