@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"text/tabwriter"
 	"time"
 
@@ -16,21 +17,22 @@ import (
 type retainCmd struct {
 	URL string `arg:"" env:"LEAT_LOG" placeholder:"URL" help:"The log: dir:PATH or leat://HOST:PORT/LOG."`
 	storeFlag
-	retainFlags
+	Days   int      `name:"days" placeholder:"N" help:"Keep the events of so many days."`
+	Bytes  byteSize `name:"bytes" placeholder:"SIZE" help:"Keep so many bytes of events, such as 20GiB, the newest of all shards together. With --days as well, what either does not keep goes."`
 	Key    []string `name:"public-key" env:"LEAT_PUBLIC_KEY" placeholder:"KEY" help:"Trust what is signed with this public key and no other (or, of several, any). Left out, the archive's own word is taken for its keys."`
 	DryRun bool     `help:"Show what would go, and change nothing."`
 	JSON   bool     `help:"Print one JSON object."`
 }
 
-// retainFlags are how commands say what to keep of a log.
-type retainFlags struct {
-	Days  int      `name:"days" placeholder:"N" help:"Keep the events of so many days."`
-	Bytes byteSize `name:"bytes" placeholder:"SIZE" help:"Keep so many bytes of events, such as 20GiB, the newest of all shards together. With --days as well, what either does not keep goes."`
-}
+// maxDays is how many days a time.Duration holds.
+const maxDays = int(math.MaxInt64 / (24 * time.Hour))
 
-// options returns what archive.Retain is to do, apart from keys.
-func (f retainFlags) options() archive.RetainOptions {
-	return archive.RetainOptions{Age: time.Duration(f.Days) * 24 * time.Hour, Bytes: int64(f.Bytes)}
+// daysOf returns a number of days, which a flag names, as a duration.
+func daysOf(flag string, n int) (time.Duration, error) {
+	if n < 0 || n > maxDays {
+		return 0, &leat.InvalidError{Field: flag, Limit: fmt.Sprintf("a number of days, 0 to %d", maxDays), Got: fmt.Sprint(n)}
+	}
+	return time.Duration(n) * 24 * time.Hour, nil
 }
 
 func (retainCmd) Help() string {
@@ -75,12 +77,17 @@ func (cmd retainCmd) Run(ctx context.Context, c console) error {
 	if cmd.Days < 0 || cmd.Bytes < 0 || cmd.Days == 0 && cmd.Bytes == 0 {
 		return &leat.InvalidError{Field: "--days, --bytes", Limit: "at least one of the two, above 0"}
 	}
+	age, err := daysOf("--days", cmd.Days)
+	if err != nil {
+		return err
+	}
+	o := archive.RetainOptions{Age: age, Bytes: int64(cmd.Bytes), Keys: cmd.Key}
 	return logFlag{cmd.URL}.with(ctx, func(log leat.Log) error {
 		store, err := openStore(ctx, cmd.Archive)
 		if err != nil {
 			return err
 		}
-		shards, err := cmd.retain(ctx, c, log, store)
+		shards, err := cmd.retain(ctx, c, log, store, o)
 		if err != nil && len(shards) == 0 {
 			return err
 		}
@@ -93,9 +100,8 @@ func (cmd retainCmd) Run(ctx context.Context, c console) error {
 }
 
 // retain finds out what is to go and, unless it is a dry run, lets it go.
-func (cmd retainCmd) retain(ctx context.Context, c console, log leat.Log, store archive.Store) ([]archive.Retained, error) {
-	o := cmd.options()
-	o.Keys, o.DryRun = cmd.Key, true
+func (cmd retainCmd) retain(ctx context.Context, c console, log leat.Log, store archive.Store, o archive.RetainOptions) ([]archive.Retained, error) {
+	o.DryRun = true
 	plan, err := archive.Retain(ctx, log, store, o)
 	if err != nil || cmd.DryRun {
 		return plan, err

@@ -69,5 +69,8 @@ func TestRetain(t *testing.T) {
 	for _, args := range []string{"", "--days 0", "--days=-1", "--bytes 0"} {
 		fails(t, "at least one of the two", append([]string{"retain", p.url + "/orders", "--archive", "file://" + dir}, strings.Fields(args)...)...)
 	}
+	// More days than fit into 64 bits of nanoseconds would be a few minutes.
+	fails(t, "a number of days", "retain", p.url+"/orders", "--archive", "file://"+dir, "--days", "213504")
+	fails(t, "a number of days", "serve", "--data", dir, "--archive", "file://"+dir, "--retain-days", "213504")
 	p.term(t)
 }

@@ -33,13 +33,16 @@ const storePatience = 10 * time.Second
 
 // validate returns an error when the flags do not go together.
 func (f serveArchiveFlags) validate() error {
-	switch {
-	case f.Archive == "" && (f.RetainDays != 0 || f.RetainBytes != 0):
+	if f.Archive == "" && (f.RetainDays != 0 || f.RetainBytes != 0) {
 		return &leat.InvalidError{Field: "--retain-days, --retain-bytes", Limit: "together with --archive: only what is archived is removed"}
-	case f.RetainDays < 0:
-		return &leat.InvalidError{Field: "--retain-days", Limit: "a number of days, not negative", Got: fmt.Sprint(f.RetainDays)}
 	}
-	return nil
+	_, err := f.retainAge()
+	return err
+}
+
+// retainAge returns how long events are kept, 0 when that does not matter.
+func (f serveArchiveFlags) retainAge() (time.Duration, error) {
+	return daysOf("--retain-days", f.RetainDays)
 }
 
 // open returns what keeps the logs of a data directory in the archive.
@@ -55,10 +58,14 @@ func (f serveArchiveFlags) open(ctx context.Context, c console, data string, log
 	if err != nil {
 		return nil, err
 	}
+	age, err := f.retainAge()
+	if err != nil {
+		return nil, err
+	}
 	a, err := keep.New(keep.Config{
 		URL: f.Archive, Open: func(ctx context.Context) (archive.Store, error) { return openStore(ctx, f.Archive) },
 		Key: key, NewKey: f.NewKey, SegmentBytes: int64(f.SegmentBytes), MaxAge: f.MaxAge,
-		RetainAge: time.Duration(f.RetainDays) * 24 * time.Hour, RetainBytes: int64(f.RetainBytes),
+		RetainAge: age, RetainBytes: int64(f.RetainBytes),
 		Dir: data, CacheBytes: int64(f.CacheBytes), Figures: storeFigures, Logger: logger,
 	})
 	if err != nil {
