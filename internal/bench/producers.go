@@ -120,9 +120,14 @@ func (p *Producers) produce(ctx context.Context, crew []*lane, j *job) (err erro
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	turn := 0
+	var done tally
+	defer func() { p.count(j, &done) }()
 	for ; ; turn++ {
+		if turn%len(crew) == 0 {
+			p.count(j, &done)
+		}
 		l := crew[turn%len(crew)]
-		if err = p.end(l, j); err != nil {
+		if err = p.end(l, j, &done); err != nil {
 			break
 		}
 		n, due := j.take(ctx, p.workload.Batch)
@@ -135,7 +140,7 @@ func (p *Producers) produce(ctx context.Context, crew []*lane, j *job) (err erro
 		cancel()
 	}
 	for i := range crew {
-		err = cmp.Or(err, p.end(crew[(turn+i)%len(crew)], j))
+		err = cmp.Or(err, p.end(crew[(turn+i)%len(crew)], j, &done))
 	}
 	return err
 }
@@ -150,7 +155,7 @@ func (l *lane) begin(ctx context.Context, n int, due time.Time) {
 }
 
 // end waits for the Append of a lane, if there is one, and looks at its answer.
-func (p *Producers) end(l *lane, j *job) error {
+func (p *Producers) end(l *lane, j *job, done *tally) error {
 	if l.pending == nil {
 		return nil
 	}
@@ -165,8 +170,7 @@ func (p *Producers) end(l *lane, j *job) error {
 		return fmt.Errorf("the log answered an append of %d new events to stream %s with %+v", n, l.events[0].Stream, receipt)
 	}
 	l.generator.appended(n)
-	j.count(l.events)
-	p.done.Add(uint64(n))
+	done.add(l.events)
 	return nil
 }
 
@@ -195,13 +199,22 @@ func (j *job) take(ctx context.Context, batch int) (n int, due time.Time) {
 	return 0, due
 }
 
-func (j *job) count(events []leat.Event) {
-	bytes := 0
+// A tally is what one goroutine has appended and not told yet: to tell each
+// Append would have the producers wait for each other's memory.
+type tally struct{ events, bytes uint64 }
+
+func (t *tally) add(events []leat.Event) {
+	t.events += uint64(len(events))
 	for i := range events {
-		bytes += events[i].Size()
+		t.bytes += uint64(events[i].Size())
 	}
-	j.events.Add(uint64(len(events)))
-	j.bytes.Add(uint64(bytes))
+}
+
+func (p *Producers) count(j *job, t *tally) {
+	p.done.Add(t.events)
+	j.events.Add(t.events)
+	j.bytes.Add(t.bytes)
+	*t = tally{}
 }
 
 // Generation returns what it costs to make one event, which the figures of Run
