@@ -4,7 +4,7 @@
 // A Log keeps one connection and opens it again whenever it is lost. Calls wait
 // for that and are sent again, for as long as their context and Options.Retry
 // let them; readers go on where they stopped. Concurrent Appends ride together
-// on one pipelined stream.
+// on one pipelined stream; Submit has many of them under way from one goroutine.
 //
 // # When an Append is cut off
 //
