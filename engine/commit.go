@@ -33,6 +33,7 @@ type committer struct {
 	out     []byte   // the group under way, as it will be stored
 	touched []*tail  // those that the group under way changed
 	places  []known  // scratch of lookUp
+	looked  uint64   // sum of what look fetched, so that it does
 }
 
 // An entry is an event on its way into a block.
@@ -100,6 +101,9 @@ func (l *Log) build(c *committer, g *group) {
 	c.group = g
 	c.out = append(c.out[:0], make([]byte, groupHeaderSize)...)
 	for i, op := range g.ops {
+		if i%lookAhead == 0 {
+			c.look(g.ops[i:min(i+lookAhead, len(g.ops))])
+		}
 		if op != nil {
 			g.errs[i] = op.apply(c)
 		}
@@ -118,6 +122,25 @@ func (l *Log) build(c *committer, g *group) {
 	}
 	c.last = g
 	g.view, g.changed = c.publish()
+}
+
+// lookAhead is for how many operations at a time the committer fetches memory.
+const lookAhead = 16
+
+// look fetches what operations are about to look up. It lies anywhere in memory,
+// and to apply one is mostly waiting for that: to look at all of it first lets
+// the processor wait for several at a time.
+func (c *committer) look(ops []operation) {
+	var streams, ids [lookAhead]uint32
+	for i, op := range ops {
+		if o, ok := op.(*appendOp); ok {
+			streams[i], ids[i] = o.targets[0].hash, o.events[0].hash
+		}
+	}
+	g := c.index.memory.Load().growing()
+	for i := range ops {
+		c.looked += c.index.names.look(streams[i]) + g.byStream.look(streams[i]) + g.byID.look(ids[i])
+	}
 }
 
 // begin finds the place of a group. The error is leat.ErrFull when there is no

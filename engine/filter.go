@@ -51,3 +51,9 @@ func (f *nameFilter) mayHave(hash uint32) bool {
 	}
 	return true
 }
+
+// look fetches what mayHave looks at.
+func (f *nameFilter) look(hash uint32) uint64 {
+	line, _ := f.place(hash)
+	return line[0].Load()
+}

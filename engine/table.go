@@ -101,6 +101,15 @@ func (t *table) find(hash uint32, match func(i uint32) bool) (uint32, bool) {
 	}
 }
 
+// look fetches the first slot of a hash.
+func (t *table) look(hash uint32) uint64 {
+	p := t.slots.Load()
+	if p == nil {
+		return 0
+	}
+	return (*p)[hash&uint32(len(*p)-1)].Load()
+}
+
 // add puts an index under a hash. What it stands for must be complete.
 func (t *table) add(hash uint32, i uint32) {
 	p := t.slots.Load()
