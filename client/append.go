@@ -119,9 +119,11 @@ func (a *pending) answered(r *wire.Result, k *known) outcome {
 			return outcome{err: fmt.Errorf("%w: the server answered with the versions of %d events to %d", leat.ErrUncertain, n, a.events)}
 		}
 		if receipt.Duplicate && a.lost {
-			receipt.Duplicate = !k.own(a.place, receipt, a.events)
+			receipt.Duplicate = !k.claim(a.place, receipt, a.events)
+		} else if !receipt.Duplicate {
+			receipt.Duplicate = !k.record(receipt)
 		}
-		k.record(receipt)
+		k.see(receipt.Shard, receipt.Last)
 		return outcome{receipt: receipt}
 	}
 	if r.Err == nil {

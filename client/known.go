@@ -12,9 +12,16 @@ type known struct {
 	mu     sync.Mutex
 	shards []leat.Shard
 
-	// recorded holds where the last Appends of this client begin, each at its
-	// sequence modulo the length.
-	recorded [1024]place
+	// told holds where the last Appends begin that were told as recorded, each at
+	// its sequence modulo the length.
+	told [1024]recorded
+}
+
+// recorded says where an Append begins that was told as recorded. It is claimed
+// when the server had called it a duplicate.
+type recorded struct {
+	place
+	claimed bool
 }
 
 // A place is a sequence in a shard.
@@ -47,11 +54,6 @@ func (k *known) learn(shards []leat.Shard) {
 func (k *known) see(shard leat.ShardID, seq uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.raise(shard, seq)
-}
-
-// raise is see. The caller holds mu.
-func (k *known) raise(shard leat.ShardID, seq uint64) {
 	if i := k.find(shard); i >= 0 {
 		k.shards[i].Head = max(k.shards[i].Head, seq)
 	}
@@ -80,33 +82,39 @@ func (k *known) place(key leat.HashKey) place {
 	return place{k.shards[i].ID, k.shards[i].Head}
 }
 
-// record takes in where an Append of this client stands.
-func (k *known) record(r leat.Receipt) {
+// record takes in where an Append of this client stands. It reports false when
+// another has claimed that place: one of the same events, whose answer came
+// first although this one was recorded.
+func (k *known) record(r leat.Receipt) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.raise(r.Shard, r.Last)
-	if r.Duplicate {
-		return
+	told := &k.told[r.First%uint64(len(k.told))]
+	if told.claimed && told.place == (place{r.Shard, r.First}) {
+		told.claimed = false
+		return false
 	}
-	k.recorded[r.First%uint64(len(k.recorded))] = place{r.Shard, r.First}
+	*told = recorded{place: place{r.Shard, r.First}}
+	return true
 }
 
-// own reports whether the n events of an Append that was lost, and which r says
+// claim reports whether the n events of an Append that was lost, and which r says
 // are recorded, were recorded by it: in one Append, after p was taken, and not
-// by another call of this client that was told so.
-func (k *known) own(p place, r leat.Receipt, n int) bool {
+// by another call of this client that was told so. Then it is told so.
+func (k *known) claim(p place, r leat.Receipt, n int) bool {
 	if r.Last-r.First+1 != uint64(n) {
 		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.recorded[r.First%uint64(len(k.recorded))] == (place{r.Shard, r.First}) {
+	told := &k.told[r.First%uint64(len(k.told))]
+	if told.place == (place{r.Shard, r.First}) {
 		return false
 	}
-	if r.Shard == p.shard {
-		return r.First > p.seq
+	if r.Shard == p.shard && r.First <= p.seq || r.Shard != p.shard && k.find(r.Shard) >= 0 { // else a shard that came later
+		return false
 	}
-	return k.find(r.Shard) < 0 // a shard that came later
+	*told = recorded{place{r.Shard, r.First}, true}
+	return true
 }
 
 func (k *known) find(shard leat.ShardID) int {
