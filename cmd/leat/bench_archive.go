@@ -146,8 +146,15 @@ func (r *archiveRun) removing(ctx context.Context, name string, do func(ctx cont
 	return errors.Join(do(ctx, dir), os.RemoveAll(dir))
 }
 
+// mostBehind is how many events an archiver may be behind, in what it gathers for a
+// segment and in what it has yet to read: about three segments of the default size.
+func (r *archiveRun) mostBehind() uint64 {
+	const others = 187 // bytes of an event but for its data
+	return uint64(3 * archive.DefaultSegmentBytes / (int64(r.Size) + others))
+}
+
 func (r *archiveRun) appendAlone(ctx context.Context, dir string) error {
-	return r.appending(ctx, "appending", dir, &r.result.Append, func(p *bench.Producers, _ *engine.Log, events uint64) (*bench.Figures, error) {
+	return r.appending(ctx, "appending", dir, &r.result.Append, func(p *bench.Producers, _ *bench.GatedLog, events uint64) (*bench.Figures, error) {
 		return p.Run(ctx, events, 0)
 	})
 }
@@ -160,7 +167,7 @@ func (r *archiveRun) appendBeside(ctx context.Context, dir string) error {
 		return err
 	}
 	title := "appending beside an archiver"
-	return r.appending(ctx, title, dir, &r.result.Beside, func(p *bench.Producers, log *engine.Log, events uint64) (*bench.Figures, error) {
+	return r.appending(ctx, title, dir, &r.result.Beside, func(p *bench.Producers, log *bench.GatedLog, events uint64) (*bench.Figures, error) {
 		a, err := archive.NewArchiver(log, store, archive.Config{Key: r.key})
 		if err != nil {
 			return nil, err
@@ -176,21 +183,22 @@ func (r *archiveRun) appendBeside(ctx context.Context, dir string) error {
 
 // appending measures appends to a new log, after a tenth of them to warm up.
 func (r *archiveRun) appending(
-	ctx context.Context, title, dir string, m **measured, do func(*bench.Producers, *engine.Log, uint64) (*bench.Figures, error),
+	ctx context.Context, title, dir string, m **measured, do func(*bench.Producers, *bench.GatedLog, uint64) (*bench.Figures, error),
 ) (err error) {
 	log, err := engine.Create(dir, leat.Config{}, r.target.options)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	p := bench.NewProducers(r.workload(), log)
+	gated := bench.Gate(log, r.mostBehind())
+	p := bench.NewProducers(r.workload(), gated)
 	defer watch(r.console, title, p.Done)()
 	warmup := uint64(r.Events) / 10
 	if _, err := p.Run(ctx, warmup, 0); err != nil {
 		return err
 	}
 	before := log.Stats()
-	*m, err = r.measure(func() (*bench.Figures, error) { return do(p, log, uint64(r.Events)-warmup) })
+	*m, err = r.measure(func() (*bench.Figures, error) { return do(p, gated, uint64(r.Events)-warmup) })
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -41,31 +43,94 @@ type Beside struct {
 }
 
 // AppendBeside lets producers append events while an archiver runs, and then lets
-// it catch up.
-func AppendBeside(ctx context.Context, p *Producers, events uint64, a *archive.Archiver, log leat.Log) (*Beside, error) {
+// it catch up. So that it keeps up, an Append waits while more than a number of
+// events are not archived: the log has to be the one that producers append to, and
+// gated by Gate.
+func AppendBeside(ctx context.Context, p *Producers, events uint64, a *archive.Archiver, log *GatedLog) (*Beside, error) {
 	group, groupCtx := errgroup.WithContext(ctx)
 	running, stop := context.WithCancel(groupCtx)
 	b := &Beside{}
 	group.Go(func() error { return a.Run(running) })
+	group.Go(func() error {
+		log.watch(running, a)
+		return nil
+	})
 	group.Go(func() (err error) {
 		defer stop()
 		if b.Appended, err = p.Run(groupCtx, events, 0); err != nil {
 			return err
 		}
+		b.Behind = p.Done() - a.Stats().Events
 		to, err := leat.Start(groupCtx, log, leat.Now)
 		if err != nil {
 			return err
 		}
-		for _, seq := range to.Seqs {
-			b.Behind += seq
-		}
-		b.Behind -= a.Stats().Events
 		began := time.Now()
 		err = a.Flush(groupCtx, to)
 		b.CatchUp = time.Since(began)
 		return err
 	})
 	return b, group.Wait()
+}
+
+// A GatedLog has Appends wait while an archiver is too far behind.
+type GatedLog struct {
+	leat.Log
+	most     uint64 // events that may be not archived
+	appended atomic.Uint64
+
+	mu   sync.Mutex
+	open chan struct{} // closed while Appends may go on
+}
+
+// Gate returns a log to which Appends go on until most events are not archived.
+func Gate(log leat.Log, most uint64) *GatedLog {
+	g := &GatedLog{Log: log, most: most, open: make(chan struct{})}
+	close(g.open)
+	return g
+}
+
+// Append implements leat.Log.
+func (g *GatedLog) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
+	g.mu.Lock()
+	open := g.open
+	g.mu.Unlock()
+	select {
+	case <-open:
+	case <-ctx.Done():
+		return leat.Receipt{}, ctx.Err()
+	}
+	g.appended.Add(uint64(len(events)))
+	return g.Log.Append(ctx, events, conds...)
+}
+
+// watch opens and closes the gate until ctx ends, and leaves it open.
+func (g *GatedLog) watch(ctx context.Context, a *archive.Archiver) {
+	const often = 5 * time.Millisecond
+	tick := time.NewTicker(often)
+	defer tick.Stop()
+	shut := false
+	set := func(to bool) {
+		if shut == to {
+			return
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if shut = to; shut {
+			g.open = make(chan struct{})
+		} else {
+			close(g.open)
+		}
+	}
+	defer set(false)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			set(g.appended.Load()-a.Stats().Events > g.most)
+		}
+	}
 }
 
 // ReadArchive reads all events of an archive, one shard after the other, on one
