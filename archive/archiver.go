@@ -70,6 +70,7 @@ type Archiver struct {
 	ended   []endedEpoch  // of the log then
 	chains  map[leat.ShardID]*chain
 	file    bytes.Buffer // the segment being cut
+	found   uint64       // events read in this pass
 
 	progress progress
 }
@@ -133,7 +134,7 @@ func (a *Archiver) Run(ctx context.Context) (err error) {
 			return nil
 		case <-timer.C:
 		}
-		err := a.pass(ctx, leat.Checkpoint{})
+		much, err := a.pass(ctx, leat.Checkpoint{})
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -145,6 +146,10 @@ func (a *Archiver) Run(ctx context.Context) (err error) {
 			wait = min(2*wait, maxRetryInterval)
 		default:
 			wait = min(pollInterval, a.config.MaxAge)
+		}
+		if much { // there is more by now
+			timer.Reset(0)
+			continue
 		}
 		timer.Reset(wait)
 	}
@@ -177,18 +182,21 @@ func (a *Archiver) Flush(ctx context.Context, to leat.Checkpoint) error {
 	if err := to.Verify(info, shards); err != nil {
 		return fmt.Errorf("flush the archive of log %s: %w", info.ID, err)
 	}
-	return a.pass(ctx, to)
+	_, err = a.pass(ctx, to)
+	return err
 }
 
 // pass archives every shard up to its head. It leaves segments that are neither
-// full nor due uncut, unless that leaves out events up to a checkpoint.
-func (a *Archiver) pass(ctx context.Context, to leat.Checkpoint) error {
+// full nor due uncut, unless that leaves out events up to a checkpoint. It tells
+// whether it found much to read.
+func (a *Archiver) pass(ctx context.Context, to leat.Checkpoint) (much bool, err error) {
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	case <-a.turn:
 	}
 	defer func() { a.turn <- struct{}{} }()
+	a.found = 0
 	var last position
 	for {
 		err := a.tryPass(ctx, to)
@@ -196,13 +204,13 @@ func (a *Archiver) pass(ctx context.Context, to leat.Checkpoint) error {
 			a.progress.tried(err)
 		}
 		if err == nil {
-			return nil
+			return a.found >= readLimit, nil
 		}
 		// What was read is forgotten: the store knows what is archived.
 		opened := a.opened
 		a.archive, a.chains = nil, nil
 		if !errors.Is(err, errMoved) || opened == last {
-			return fmt.Errorf("archive the log: %w", err)
+			return false, fmt.Errorf("archive the log: %w", err)
 		}
 		last = opened
 	}
@@ -304,10 +312,14 @@ func (a *Archiver) shard(ctx context.Context, s leat.Shard, c *chain, to uint64)
 	if c.tail.Kind == kindClose {
 		return nil
 	}
-	for c.read < s.Head {
-		if err := a.read(ctx, s.ID, c); err != nil {
+	for b := range a.readAhead(ctx, s, c.read) {
+		if b.err != nil {
+			return b.err
+		}
+		if err := a.add(ctx, s.ID, c, b); err != nil {
 			return err
 		}
+		a.found += uint64(len(b.events))
 	}
 	if c.pending != nil && (s.Closed || c.tail.Total.Events < to || !time.Now().Before(c.due)) {
 		if err := a.cut(ctx, s.ID, c); err != nil {
@@ -320,27 +332,11 @@ func (a *Archiver) shard(ctx context.Context, s leat.Shard, c *chain, to uint64)
 	return nil
 }
 
-// read adds the next batch of a shard to its pending segment and cuts what is
+// add adds the next batch of a shard to its pending segment and cuts what is
 // full.
-func (a *Archiver) read(ctx context.Context, shard leat.ShardID, c *chain) error {
-	b, err := a.log.ReadShard(ctx, shard, c.read, leat.ReadOptions{Filter: leat.Filter{System: true}, Limit: readLimit})
-	var trimmed *leat.TrimmedError
-	switch {
-	case errors.As(err, &trimmed):
-		return fmt.Errorf("%s is archived up to %d, and the events up to %d are gone from the log, so its archive would have a hole: %w",
-			shard, c.read, trimmed.Oldest-1, err)
-	case err != nil:
-		return err
-	case b.Epoch != a.opened.epoch:
-		return errMoved
-	case len(b.Events) == 0:
-		return fmt.Errorf("read %s after %d: the log is %w: it returned no events though its head is %d", shard, c.read, leat.ErrCorrupt, b.Head)
-	}
-	for i := range b.Events {
-		e := &b.Events[i]
-		if e.Seq != c.read+1 {
-			return fmt.Errorf("read %s after %d: the log is %w: it returned sequence %d", shard, c.read, leat.ErrCorrupt, e.Seq)
-		}
+func (a *Archiver) add(ctx context.Context, shard leat.ShardID, c *chain, b hashedBatch) error {
+	for i := range b.events {
+		e := &b.events[i]
 		if c.pending != nil && e.Commit == e.Seq && c.pending.desc.EventBytes >= a.config.SegmentBytes {
 			if err := a.cut(ctx, shard, c); err != nil {
 				return err
@@ -353,7 +349,7 @@ func (a *Archiver) read(ctx context.Context, shard leat.ShardID, c *chain) error
 			}
 			c.pending, c.due = newSegmentWriter(&a.codec, edge), earlier(e.At, time.Now()).Add(a.config.MaxAge)
 		}
-		if err := c.pending.add(e); err != nil {
+		if err := c.pending.add(e, b.leaves[i]); err != nil {
 			return err
 		}
 		c.read = e.Seq

@@ -3,6 +3,7 @@ package archive_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,4 +129,46 @@ func status(t testing.TB, a *archive.Archiver) archive.Status {
 		t.Fatal(err)
 	}
 	return st
+}
+
+// A growing log is appended to while it is read for the first time.
+type growing struct {
+	*leattest.Log
+	once sync.Once
+	grow func()
+}
+
+func (l *growing) ReadShard(ctx context.Context, shard leat.ShardID, after uint64, o leat.ReadOptions) (leat.Batch, error) {
+	l.once.Do(l.grow)
+	return l.Log.ReadShard(ctx, shard, after, o)
+}
+
+// An archiver that found much does not wait before it looks again.
+func TestRunGoesOnAtOnce(t *testing.T) {
+	const many = 9000
+	inBubble(t, func(t *testing.T, log *leattest.Log, store *memoryStore) {
+		appendMany := func() {
+			for range many / 500 {
+				events := make([]leat.Event, 500)
+				for i := range events {
+					events[i] = leat.Event{Stream: "order-1", Type: "T", Source: "s"}
+				}
+				if _, err := log.Append(t.Context(), events); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		appendMany()
+		a, err := archive.NewArchiver(&growing{Log: log, grow: appendMany}, store, archive.Config{Key: testKey(t), SegmentBytes: 4 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := run(t, a)
+		synctest.Wait() // no time passes
+		if s := a.Stats(); s.Events < 2*many-500 { // but for a segment, which ends with an Append
+			t.Errorf("%d events are archived, want those that came meanwhile, too", s.Events)
+		}
+		stop()
+		flush(t, a, log)
+	})
 }

@@ -37,7 +37,6 @@ type rowWriter struct {
 	parquet *parquet.GenericWriter[columns]
 	columns []*parquet.ColumnWriter
 
-	leaves leafHasher
 	chunk  [numColumns][]parquet.Value
 	hashes [chunkEvents][sha256.Size]byte
 	events int // in chunk
@@ -55,24 +54,23 @@ func (w *rowWriter) open(out io.Writer, options []parquet.WriterOption) {
 	w.columns = w.parquet.ColumnWriters()
 }
 
-// add writes an event. It keeps parts of e until the next chunk is full.
-func (w *segmentWriter) add(e *leat.Recorded) error {
+// add writes an event and its leaf hash. It keeps parts of e until the next chunk
+// is full.
+func (w *segmentWriter) add(e *leat.Recorded, leaf tlog.Hash) error {
 	if e.Seq > math.MaxInt64 || e.Version > math.MaxInt64 {
 		return fmt.Errorf("archive %s, sequence %d: %w: sequences and versions end at %d",
 			e.Shard, e.Seq, leat.ErrUnsupported, math.MaxInt64)
 	}
-	leaf, err := w.row(e)
 	w.desc.add(e)
 	w.edge.add(leaf)
-	return err
+	return w.row(e, leaf)
 }
 
-// row writes an event and returns its leaf hash. It keeps parts of e until the
-// next chunk is full.
-func (w *rowWriter) row(e *leat.Recorded) (tlog.Hash, error) {
+// row writes an event and its leaf hash. It keeps parts of e until the next chunk
+// is full.
+func (w *rowWriter) row(e *leat.Recorded, leaf tlog.Hash) error {
 	hash := &w.hashes[w.events]
-	*hash = w.leaves.hash(e)
-	leaf := tlog.Hash(*hash)
+	*hash = leaf
 
 	c := &w.chunk
 	put := func(column int, v parquet.Value) { c[column] = append(c[column], v) }
@@ -97,9 +95,9 @@ func (w *rowWriter) row(e *leat.Recorded) (tlog.Hash, error) {
 	w.events++
 	w.bytes += e.Size()
 	if w.events == chunkEvents || w.bytes >= chunkBytes {
-		return leaf, w.flush()
+		return w.flush()
 	}
-	return leaf, nil
+	return nil
 }
 
 // addMeta adds a map. Levels tell the columns of its keys and values where it

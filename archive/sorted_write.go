@@ -77,6 +77,7 @@ func sortsBefore(a, b *leat.Recorded) bool {
 // A sortedWriter makes one sorted file, in memory.
 type sortedWriter struct {
 	rowWriter
+	leaves  leafHasher
 	file    bytes.Buffer
 	filters keptBuffers
 	desc    sorted
@@ -97,7 +98,7 @@ func (w *sortedWriter) add(e *leat.Recorded) error {
 	w.desc.MaxStream = e.Stream
 	w.desc.Events++
 	w.pending += e.Size()
-	if _, err := w.row(e); err != nil {
+	if err := w.row(e, w.leaves.hash(e)); err != nil {
 		return err
 	}
 	if w.pending < groupBytes {
