@@ -164,7 +164,7 @@ func TestRunGoesOnAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		stop := run(t, a)
-		synctest.Wait() // no time passes
+		synctest.Wait()                            // no time passes
 		if s := a.Stats(); s.Events < 2*many-500 { // but for a segment, which ends with an Append
 			t.Errorf("%d events are archived, want those that came meanwhile, too", s.Events)
 		}
