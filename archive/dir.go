@@ -128,7 +128,7 @@ func (d *dirStore) turn(ctx context.Context, do func() error) error {
 // hidden when the disk is back.
 func (d *dirStore) gone() error {
 	if d.denied != nil {
-		return nil // it may never have had the folder
+		return nil //nolint:nilerr // it may never have had the folder
 	}
 	_, err := os.Stat(filepath.Join(d.root, tempFolder))
 	if errors.Is(absent(err), fs.ErrNotExist) {
