@@ -53,9 +53,14 @@ type Aggregate[S, E any] struct {
 	// through: open a log anew after it was restored.
 	Cache int
 
-	once    sync.Once
-	invalid error
-	cache   *cache[S]
+	// Snapshots keeps states outside of memory, so that a process that starts
+	// does not read long streams again.
+	Snapshots Snapshots
+
+	once      sync.Once
+	invalid   error
+	cache     *cache[S]
+	snapshots *snapshots[S] // nil without Snapshots
 }
 
 // Loaded is the state of a stream.
@@ -159,8 +164,9 @@ func (a *Aggregate[S, E]) Do(ctx context.Context, log leat.Log, id string, decid
 				return Result[S]{}, err
 			}
 		}
-		if conflict.Actual < e.version {
-			e.forget() // the log was restored to before what was kept
+		if conflict.Actual < e.version { // the log was restored to before what was kept
+			e.forget()
+			a.snapshots.forget(log)
 		}
 		if _, err := a.refresh(ctx, e); err != nil {
 			return Result[S]{}, err
@@ -211,6 +217,8 @@ func (a *Aggregate[S, E]) append(ctx context.Context, e *entry[S], c *command, e
 		s = a.Evolve(s, event)
 	}
 	e.state, e.version = s, version+uint64(len(events))
+	e.last = mark{batch[len(batch)-1].ID, receipt.At}
+	a.keep(ctx, e)
 	return Result[S]{State: a.shared(s), Version: e.version, Receipt: receipt}, nil
 }
 
@@ -298,20 +306,15 @@ func (a *Aggregate[S, E]) encode(stream string, c *command, events []E) ([]leat.
 // refresh folds the events that e lacks onto its state and reports whether
 // there were any. After an error e holds what was folded before it.
 func (a *Aggregate[S, E]) refresh(ctx context.Context, e *entry[S]) (changed bool, err error) {
-	for r, err := range e.log.ReadStream(ctx, e.stream, leat.Range{After: e.version}) {
-		if err != nil {
-			return changed, fmt.Errorf("load %s: %w", e.stream, err)
-		}
-		event, err := a.Types.Decode(r)
-		if err != nil {
-			return changed, fmt.Errorf("load %s: %w", e.stream, err)
-		}
-		s := e.state
-		e.forget()
-		e.state = a.Evolve(s, event)
-		e.version, changed = r.Version, true
+	before := e.version
+	if err := a.read(ctx, e, until{}); err != nil {
+		return e.version != before, err
 	}
-	return changed, nil
+	if e.version == before {
+		return false, nil
+	}
+	a.keep(ctx, e)
+	return true, nil
 }
 
 // shared returns a state as it may be given to others.
@@ -332,17 +335,26 @@ func (a *Aggregate[S, E]) source() string {
 // acquire returns what is kept of a stream, for this caller alone until it is
 // released.
 func (a *Aggregate[S, E]) acquire(ctx context.Context, log leat.Log, id string) (*entry[S], error) {
-	a.once.Do(a.init)
-	if a.invalid != nil {
-		return nil, a.invalid
-	}
-	if id == "" {
-		return nil, &leat.InvalidError{Field: "id of " + a.Category, Limit: "not empty"}
-	}
-	if log == nil || !reflect.TypeOf(log).Comparable() {
-		return nil, &leat.InvalidError{Field: "log", Limit: "of a type that can be compared, such as a pointer", Got: fmt.Sprintf("%T", log)}
+	if err := a.check(log, id); err != nil {
+		return nil, err
 	}
 	return a.cache.acquire(ctx, log, a.Stream(id))
+}
+
+// check returns the error of an aggregate or an argument that is not what it has
+// to be.
+func (a *Aggregate[S, E]) check(log leat.Log, id string) error {
+	a.once.Do(a.init)
+	if a.invalid != nil {
+		return a.invalid
+	}
+	if id == "" {
+		return &leat.InvalidError{Field: "id of " + a.Category, Limit: "not empty"}
+	}
+	if log == nil || !reflect.TypeOf(log).Comparable() {
+		return &leat.InvalidError{Field: "log", Limit: "of a type that can be compared, such as a pointer", Got: fmt.Sprintf("%T", log)}
+	}
+	return nil
 }
 
 func (a *Aggregate[S, E]) init() {
@@ -358,6 +370,9 @@ func (a *Aggregate[S, E]) init() {
 	}
 	if field != "" {
 		a.invalid = &leat.InvalidError{Field: "Aggregate." + field, Limit: "set", Got: "nil"}
+		return
+	}
+	if a.snapshots, a.invalid = newSnapshots[S](a.Snapshots, a.Category); a.invalid != nil {
 		return
 	}
 	size := a.Cache

@@ -35,6 +35,8 @@ type entry[S any] struct {
 	turn    chan struct{} // holds one token, which is taken for a turn
 	state   S
 	version uint64 // 0 when nothing is known of the stream
+	last    mark   // the event of that version
+	kept    uint64 // version of the snapshot that was made of it last
 
 	part       *cachePart[S]
 	users      int // those who have the turn or wait for it
@@ -119,5 +121,5 @@ func (p *cachePart[S]) take(e *entry[S]) {
 // forget returns e to a stream of which nothing is known.
 func (e *entry[S]) forget() {
 	var none S
-	e.state, e.version = none, 0
+	e.state, e.version, e.last = none, 0, mark{}
 }

@@ -5,7 +5,8 @@
 // [Types] says which Go types a service's events have and what they are called
 // in the log. An [Aggregate] carries out commands on one stream: it loads the
 // state, lets a function decide, and appends the events that were decided at
-// the version that was loaded.
+// the version that was loaded. [Snapshots] keep states of long streams, as a
+// cache; Aggregate.LoadAt and LoadVersion rebuild any state there ever was.
 //
 // # Read
 //

@@ -16,7 +16,8 @@ import (
 )
 
 // A Model is a service.ReadModel in a SQLite database, and so also a
-// service.CheckpointStore. It is safe for concurrent use.
+// service.CheckpointStore; and it is a service.SnapshotStore. It is safe for
+// concurrent use.
 type Model struct {
 	db       *sql.DB
 	writer   chan struct{} // held by who writes; shared by all Models of db
@@ -26,7 +27,10 @@ type Model struct {
 	ready bool // the tables exist
 }
 
-var _ service.ReadModel[*sql.Tx] = (*Model)(nil)
+var (
+	_ service.ReadModel[*sql.Tx] = (*Model)(nil)
+	_ service.SnapshotStore      = (*Model)(nil)
+)
 
 // ReadModel returns the read model in a database, which is best one that Open
 // has opened. It creates its tables when it first needs them.
@@ -74,7 +78,13 @@ create table if not exists leat_parked (
 	discarded integer,
 	reason    text not null default '',
 	primary key (name, stream, version)
-) without rowid;`
+) without rowid;
+create table if not exists leat_snapshot (
+	stream  text not null,
+	reducer text not null,
+	data    blob not null,
+	primary key (stream, reducer)
+);`
 
 // Checkpoint implements service.CheckpointStore.
 func (m *Model) Checkpoint(ctx context.Context, name string) (leat.Checkpoint, error) {

@@ -57,3 +57,10 @@ func TestReadModel(t *testing.T) {
 		})
 	})
 }
+
+func TestSnapshotStore(t *testing.T) {
+	servicetest.TestSnapshotStore(t, func(t testing.TB) func(testing.TB) service.SnapshotStore {
+		path := filepath.Join(t.TempDir(), "test.db")
+		return func(t testing.TB) service.SnapshotStore { return sqlite.ReadModel(open(t, path)) }
+	})
+}

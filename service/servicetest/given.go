@@ -33,7 +33,8 @@ func For[S, E any](t testing.TB, a *service.Aggregate[S, E]) *Given[S, E] {
 
 // Given adds events to the history. They are encoded and decoded as they would
 // be in a log; the test fails if that changes one, or if Evolve changes the
-// state it was given without Aggregate.Clone being set.
+// state it was given without Aggregate.Clone being set, or if a state that is
+// kept in snapshots comes back from them as another.
 func (g *Given[S, E]) Given(events ...E) *Given[S, E] {
 	g.t.Helper()
 	for _, e := range events {
@@ -100,6 +101,25 @@ func (g *Given[S, E]) apply(e, twin E) {
 	}
 	g.twin = g.a.Evolve(g.twin, twin)
 	g.version++
+	g.snapshot(e)
+}
+
+// snapshot checks that a state comes back from a snapshot as it was.
+func (g *Given[S, E]) snapshot(e E) {
+	g.t.Helper()
+	if g.a.Snapshots.Reducer == "" {
+		return
+	}
+	var read S
+	text, err := json.Marshal(g.twin)
+	if err == nil {
+		err = json.Unmarshal(text, &read)
+	}
+	if err != nil {
+		g.t.Errorf("the state after %T cannot be kept in a snapshot: %v", e, err)
+	} else if path := difference(g.twin, read); path != "" {
+		g.t.Errorf("the state after %T is another when it comes back from a snapshot:\n%s", e, path)
+	}
 }
 
 // When decides on the state that the history leads to.

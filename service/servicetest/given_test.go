@@ -145,6 +145,11 @@ func TestFailuresCanBeRead(t *testing.T) {
 		{"lossy codec", func(t testing.TB) {
 			servicetest.For(t, orders()).Given(secret{"a", 7})
 		}, []string{"secret.hidden: 7, then 0"}},
+		{"lossy snapshot", func(t testing.TB) {
+			a := &service.Aggregate[secret, event]{Types: types, Snapshots: service.Snapshots{Reducer: "1"}}
+			a.Evolve = func(s secret, _ event) secret { return secret{s.Kept, s.hidden + 1} }
+			servicetest.For(t, a).Given(placed{})
+		}, []string{"placed is another when it comes back from a snapshot", "secret.hidden: 1, then 0"}},
 		{"lossless codec", func(t testing.TB) { servicetest.For(t, orders()).Given(secret{"a", 0}, placed{[]string{}}) }, nil},
 		{"undeclared", func(t testing.TB) { servicetest.For(t, orders()).Given(undeclared{}) }, []string{"undeclared", "not declared"}},
 		{"unreadable", func(t testing.TB) { servicetest.For(t, orders()).GivenRecorded("Placed", "{") }, []string{"Placed", "unexpected end"}},

@@ -1,22 +1,26 @@
 package servicetest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/service"
 )
 
-// Memory is a service.ReadModel that keeps strings by key. It is safe for
-// concurrent use. Make one with NewMemory.
+// Memory is a service.ReadModel that keeps strings by key, and a
+// service.SnapshotStore. It is safe for concurrent use. Make one with NewMemory.
 type Memory struct {
 	turn  chan struct{} // taken by who reads or writes
 	state memory
+
+	snapshots sync.Map // [2]string{stream, reducer} to []byte
 }
 
 // A Tx is a transaction of Memory.
@@ -45,7 +49,10 @@ type entry struct {
 	retry bool
 }
 
-var _ service.ReadModel[*Tx] = (*Memory)(nil)
+var (
+	_ service.ReadModel[*Tx] = (*Memory)(nil)
+	_ service.SnapshotStore  = (*Memory)(nil)
+)
 
 // NewMemory returns an empty read model.
 func NewMemory() *Memory {
@@ -185,6 +192,19 @@ func (m *Memory) Discard(ctx context.Context, name, stream string, version uint6
 		s.parked[at] = e
 		return nil
 	})
+}
+
+// Snapshot implements service.SnapshotStore.
+func (m *Memory) Snapshot(_ context.Context, stream, reducer string) ([]byte, error) {
+	data, _ := m.snapshots.Load([2]string{stream, reducer})
+	kept, _ := data.([]byte)
+	return bytes.Clone(kept), nil
+}
+
+// PutSnapshot implements service.SnapshotStore.
+func (m *Memory) PutSnapshot(_ context.Context, stream, reducer string, data []byte) error {
+	m.snapshots.Store([2]string{stream, reducer}, bytes.Clone(data))
+	return nil
 }
 
 // inOrder returns the entries of an application by stream and version.

@@ -21,3 +21,10 @@ func TestMemory(t *testing.T) {
 		}
 	})
 }
+
+func TestMemoryKeepsSnapshots(t *testing.T) {
+	servicetest.TestSnapshotStore(t, func(testing.TB) func(testing.TB) service.SnapshotStore {
+		m := servicetest.NewMemory()
+		return func(testing.TB) service.SnapshotStore { return m }
+	})
+}
