@@ -84,7 +84,7 @@ func TestDecisions(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			when := servicetest.For(t, newAggregate()).Given(test.given...).When(test.when)
+			when := servicetest.For(t, newAggregate(nil)).Given(test.given...).When(test.when)
 			if test.then == nil {
 				when.ThenNothing()
 				return
@@ -100,7 +100,7 @@ func TestUnknownSKUIsRefused(t *testing.T) {
 		"release": release(released("a", 1)), "adjust": adjust(adjusted(1)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			servicetest.For(t, newAggregate()).When(decide).ThenError(ErrUnknownSKU)
+			servicetest.For(t, newAggregate(nil)).When(decide).ThenError(ErrUnknownSKU)
 		})
 	}
 }
@@ -110,7 +110,7 @@ func TestReplenishServesAsManyAsOneAppendTakes(t *testing.T) {
 	for i := range maxServed + 10 {
 		given = append(given, short(fmt.Sprint(i), 1, 1))
 	}
-	servicetest.For(t, newAggregate()).Given(given...).When(replenish(sku)).ThenState(func(t testing.TB, s State) {
+	servicetest.For(t, newAggregate(nil)).Given(given...).When(replenish(sku)).ThenState(func(t testing.TB, s State) {
 		if len(s.Waiting) != 10 || !s.Told {
 			t.Errorf("%d orders wait and Told is %t, want 10 and to be called again", len(s.Waiting), s.Told)
 		}

@@ -41,11 +41,17 @@ func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open service inventory: %w", err)
 	}
-	return &Service{log: log, db: db, model: sqlite.ReadModel(db), skus: newAggregate()}, nil
+	model := sqlite.ReadModel(db)
+	return &Service{log: log, db: db, model: model, skus: newAggregate(model)}, nil
 }
 
-func newAggregate() *service.Aggregate[State, Event] {
-	return &service.Aggregate[State, Event]{Category: "sku", Source: "inventory", Types: Types, Evolve: evolve}
+// newAggregate returns the articles. Some sell thousands of times, so that a
+// worker that starts begins with snapshots.
+func newAggregate(snapshots service.SnapshotStore) *service.Aggregate[State, Event] {
+	return &service.Aggregate[State, Event]{
+		Category: "sku", Source: "inventory", Types: Types, Evolve: evolve,
+		Snapshots: service.Snapshots{Store: snapshots, Reducer: "1"},
+	}
 }
 
 // Store keeps how far the service's applications are.
