@@ -213,7 +213,12 @@ func (a *application) step(ctx context.Context, to leat.Checkpoint, park []Parke
 			return err
 		}
 		if a.saved.Equal(to) {
-			return nil
+			// If another process took the step, what it passed is handled or parked,
+			// but of what is parked ahead of it that process knows nothing.
+			if park = a.ahead(park, to); len(park) == 0 {
+				return nil
+			}
+			do = a.store.Save
 		}
 	}
 	err := do(ctx, Step{Name: a.name, From: a.saved, To: to, Park: park})
@@ -224,6 +229,16 @@ func (a *application) step(ctx context.Context, to leat.Checkpoint, park []Parke
 		a.unsure = to.Clone()
 	}
 	return err
+}
+
+// ahead returns the events that lie beyond a checkpoint.
+func (a *application) ahead(events []Parked, at leat.Checkpoint) (ahead []Parked) {
+	for _, p := range events {
+		if p.Seq > at.Seqs[a.shard.ID] {
+			ahead = append(ahead, p)
+		}
+	}
+	return ahead
 }
 
 // settle finds out whether the step to a.unsure was taken. It may have been
