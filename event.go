@@ -75,6 +75,12 @@ const (
 	MetaCorrelation = "correlationid" // what began the chain of events this one belongs to
 	MetaCausation   = "causationid"   // ID of the event that caused this one
 	MetaTraceParent = "traceparent"   // W3C Trace Context
+
+	// Where an event was recorded first, on those that a Forwarder copied from
+	// another log: Info.ID, ShardID and Seq in that log.
+	MetaOriginLog   = "originlog"
+	MetaOriginShard = "originshard"
+	MetaOriginSeq   = "originseq"
 )
 
 // Meta is a list of attributes, sorted by key, each key once. A key has 1 to 20

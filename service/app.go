@@ -188,13 +188,14 @@ func (a *App) WaitFor(ctx context.Context, r leat.Receipt) error {
 
 // A Status tells how an application fares. Counts are since Run began.
 type Status struct {
-	Name     string
-	Seen     uint64 // events that the filter let through
-	Handled  uint64 // of those, by the handler
-	Skipped  uint64 // passed over by the handler: ErrSkipped
-	Parked   uint64 // could not be handled, or wait behind one of their stream
-	Unparked uint64 // were parked and then handled after a Retry or Discard
-	Failures uint64 // failed attempts of any kind
+	Name      string
+	Seen      uint64 // events that the filter let through
+	Handled   uint64 // of those, by the handler
+	Skipped   uint64 // passed over by the handler: ErrSkipped
+	Parked    uint64 // could not be handled, or wait behind one of their stream
+	Forwarded uint64 // taken by the destination of a Forwarder
+	Unparked  uint64 // were parked and then handled after a Retry or Discard
+	Failures  uint64 // failed attempts of any kind
 
 	Shards []ShardStatus // in the order of their numbers
 	Lag    uint64        // events of all shards that it is not yet done with, whether the filter selects them or not

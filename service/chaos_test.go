@@ -27,6 +27,9 @@ import (
 func TestNothingIsSkippedHoweverItFails(t *testing.T) {
 	for name, run := range map[string]func(*chaos){
 		"reactor":        func(c *chaos) { c.live(c.reactor(), 1) },
+		"reactor × 2":    func(c *chaos) { c.live(c.reactor(), 2) },
+		"forwarder":      func(c *chaos) { c.live(c.forwarder(service.Bounds{Events: 7, Bytes: 200}), 1) },
+		"forwarder × 2":  func(c *chaos) { c.live(c.forwarder(service.Bounds{Events: 7, OnePerStream: true}), 2) },
 		"projection":     func(c *chaos) { c.live(c.projection(), 1) },
 		"projection × 2": func(c *chaos) { c.live(c.projection(), 2) },
 	} {
@@ -129,9 +132,9 @@ func (c *chaos) projection() func(store *chaosStore) service.Runner {
 func (c *chaos) reactor() func(store *chaosStore) service.Runner {
 	return func(store *chaosStore) service.Runner {
 		return service.Reactor{Name: "app", Checkpoints: store, Parallel: 3, React: func(ctx context.Context, r leat.Recorded) error {
-			c.enter(r)
+			c.enter(store.number, r)
 			time.Sleep(time.Duration(c.below(20)) * time.Millisecond)
-			defer c.leave(r)
+			defer c.leave(store.number, r)
 			if err := c.fate(r); err != nil {
 				return err
 			}
@@ -141,19 +144,27 @@ func (c *chaos) reactor() func(store *chaosStore) service.Runner {
 	}
 }
 
-func (c *chaos) enter(r leat.Recorded) {
+// enter and leave enclose what a process does with events. It never does so with
+// two of one stream at a time, unless they are of one delivery.
+func (c *chaos) enter(process int, events ...leat.Recorded) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.active[r.Stream] {
-		c.t.Errorf("two events of %s at once", r.Stream)
+	for _, r := range events {
+		if c.active[fmt.Sprint(process, r.Stream)] {
+			c.t.Errorf("two events of %s at once", r.Stream)
+		}
 	}
-	c.active[r.Stream] = true
+	for _, r := range events {
+		c.active[fmt.Sprint(process, r.Stream)] = true
+	}
 }
 
-func (c *chaos) leave(r leat.Recorded) {
+func (c *chaos) leave(process int, events ...leat.Recorded) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.active[r.Stream] = false
+	for _, r := range events {
+		c.active[fmt.Sprint(process, r.Stream)] = false
+	}
 }
 
 func (c *chaos) note(r leat.Recorded) {

@@ -14,7 +14,8 @@
 // exactly once in effect: its writes and its checkpoint are one transaction of
 // a [ReadModel]. A [Reactor] answers events with commands, at least once; the
 // commands are carried out once because their IDs are derived from the event
-// that caused them ([CausedBy]). An [App] runs both.
+// that caused them ([CausedBy]). A [Forwarder] hands events on to another
+// system, at least once and under the ID they have. An [App] runs them all.
 //
 // # Share the work
 //

@@ -40,6 +40,13 @@ func (l *ledger) count(seen, handled, skipped, parked int) {
 	l.status.Parked += uint64(parked)
 }
 
+// forwarded counts events that a Forwarder's destination has taken.
+func (l *ledger) forwarded(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.status.Forwarded += uint64(n)
+}
+
 // unparked counts a parked event that is handled at last.
 func (l *ledger) unparked() {
 	l.mu.Lock()

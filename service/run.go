@@ -178,7 +178,7 @@ func (w worker) again(stop context.Context, doing string, failures int, err erro
 		return stop.Err()
 	}
 	w.failed(err)
-	wait := w.retry.pause(failures)
+	wait := max(w.retry.pause(failures), retryAfter(err))
 	level := slog.LevelWarn
 	if failures >= w.retry.Attempts {
 		level = slog.LevelError // somebody has to look after it

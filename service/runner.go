@@ -9,7 +9,8 @@ import (
 	"github.com/leathq/leat"
 )
 
-// A Runner is an application that an App runs: a [Projection] or a [Reactor].
+// A Runner is an application that an App runs: a [Projection], a [Reactor] or a
+// [Forwarder].
 type Runner interface {
 	// appName returns the name of the application.
 	appName() string
@@ -54,6 +55,31 @@ func (e *permanentError) Unwrap() error { return e.err }
 func isPermanent(err error) bool {
 	_, ok := errors.AsType[*permanentError](err)
 	return ok
+}
+
+// RetryAfter says of an error that there is no use in another attempt before
+// some time has passed, as the one who was asked has told. It returns nil for
+// nil.
+func RetryAfter(err error, wait time.Duration) error {
+	if err == nil {
+		return nil
+	}
+	return &laterError{err, wait}
+}
+
+type laterError struct {
+	error
+	wait time.Duration
+}
+
+func (e *laterError) Unwrap() error { return e.error }
+
+// retryAfter returns how long to wait at least, 0 when nobody said.
+func retryAfter(err error) time.Duration {
+	if later, ok := errors.AsType[*laterError](err); ok {
+		return later.wait
+	}
+	return 0
 }
 
 // ErrSkipped is what a handler returns for an event that it passes over. It
