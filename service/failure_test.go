@@ -176,6 +176,91 @@ func TestProjectionParksNothingBecauseTheDatabaseIsAway(t *testing.T) {
 	})
 }
 
+// A database that is told of all writes at the end refuses one: the event that
+// wrote it is found, and no other is parked.
+func TestTheEventOfAWriteThatIsRefusedLateIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog(t, leat.Config{})
+		model := &away{Memory: servicetest.NewMemory()}
+		var refused bool
+		model.commit = func(_ service.Step, commit func() error) error {
+			refused = false
+			return commit()
+		}
+		p := history("h", lateModel{model, &refused})
+		apply := p.Apply
+		p.Apply = func(ctx context.Context, tx *tx, r leat.Recorded) error {
+			refused = refused || r.Stream == "bad-1"
+			return apply(ctx, tx, r)
+		}
+		fill(t, log, "a-1", "b-1", "a-1", "bad-1", "b-1", "c-1", "bad-1", "a-1")
+		app := start(t, log, p)
+		app.caughtUp()
+		app.stop()
+		want(t, "parked", parkedList(t, model, "h"), "bad-1@1:away*10 bad-1@2:*0")
+		want(t, "a-1", model.Data()["a-1"], versions(3))
+		want(t, "b-1", model.Data()["b-1"], versions(2))
+		want(t, "bad-1", model.Data()["bad-1"], "")
+	})
+}
+
+// A lateModel refuses a transaction when all of it is written.
+type lateModel struct {
+	*away
+	refuse *bool
+}
+
+func (m lateModel) Commit(ctx context.Context, s service.Step, do func(context.Context, *tx) error) error {
+	return m.away.Commit(ctx, s, func(ctx context.Context, tx *tx) error {
+		if err := do(ctx, tx); err != nil || !*m.refuse {
+			return err
+		}
+		return service.Late(errors.New("away with it"))
+	})
+}
+
+// An event is not parked for what is not its fault, however often it fails.
+func TestTransientFailuresParkNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog(t, leat.Config{})
+		model := &away{Memory: servicetest.NewMemory()}
+		failing := func() func() error { // 29 times, and then once not
+			failures := 0
+			return func() error {
+				if failures++; failures%30 != 0 {
+					return service.Transient(service.Permanent(errAway))
+				}
+				return nil
+			}
+		}
+		p := history("h", transientModel{model, failing()})
+		w := newWitness(t)
+		fails := failing()
+		w.handle = func(context.Context, leat.Recorded) error { return fails() }
+		fill(t, log, "a-1", "b-1", "a-1")
+		app := start(t, log, p, w.reactor(1))
+		app.caughtUp()
+		app.stop()
+		want(t, "parked", parkedList(t, model, "h")+parkedList(t, w.checked, "w"), "")
+		want(t, "a-1", model.Data()["a-1"], versions(2))
+	})
+}
+
+// A transientModel fails although it has called its handlers.
+type transientModel struct {
+	*away
+	fails func() error
+}
+
+func (m transientModel) Commit(ctx context.Context, s service.Step, do func(context.Context, *tx) error) error {
+	return m.away.Commit(ctx, s, func(ctx context.Context, tx *tx) error {
+		if err := do(ctx, tx); err != nil {
+			return err
+		}
+		return m.fails()
+	})
+}
+
 // When an application fails for good, its other handlers get as long as when
 // the App is stopped.
 func TestAFailureForGoodDoesNotWaitForHandlersForEver(t *testing.T) {

@@ -256,7 +256,8 @@ func (r *laneRun) probe(stop context.Context, handled int, err error) {
 // before another attempt.
 func (r *laneRun) judge(f failure) (pause bool) {
 	t := f.lane.tasks[0]
-	lasting, alive := isPermanent(f.err), r.alive(t)
+	passing, alive := isTransient(f.err), r.alive(t)
+	lasting := isPermanent(f.err) && !passing
 	t.failures++
 	if f.of > 1 { // nobody can tell which of them is to blame
 		t.most = f.of / 2
@@ -264,6 +265,9 @@ func (r *laneRun) judge(f failure) (pause bool) {
 			r.ready = append(r.ready, f.lane)
 		}
 		return !lasting
+	}
+	if passing {
+		return true
 	}
 	if lasting || (alive || t.attempts == 0) && !errors.Is(f.err, leat.ErrUnavailable) || r.taken == nil {
 		t.attempts++

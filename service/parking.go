@@ -89,7 +89,7 @@ func (a *application) retryStream(stop, work context.Context, events []Parked, h
 			a.unparked()
 		case errors.Is(err, ErrNotParked):
 			return true, nil // it was handled or discarded meanwhile, and what is left will be due
-		case fatal(err):
+		case fatal(err), isTransient(err):
 			return true, err
 		default:
 			a.failed(err)

@@ -22,8 +22,8 @@ type Projection[Tx any] struct {
 	// Apply writes what an event changes, in the transaction that also moves the
 	// checkpoint. One transaction holds up to about 1,000 events. If it fails,
 	// the transaction is rolled back, so Apply may see an event again; it must
-	// do nothing that the transaction does not undo. A commit that fails, as by
-	// a deferred constraint, is tried for ever: no event can be told to blame.
+	// do nothing that the transaction does not undo. A commit that fails is tried
+	// for ever, unless the read model says that an event is to blame ([Late]).
 	Apply func(ctx context.Context, tx Tx, r leat.Recorded) error
 
 	// Into is the database.
@@ -159,12 +159,21 @@ func (p *projectionRun[Tx]) batch(stop, work context.Context, b leat.Batch) erro
 }
 
 // events applies events of one shard in as few transactions as it can: one, or
-// when an event fails, one for those before it and one for itself.
+// when an event fails, one for those before it and one for itself. When it is
+// not known which one fails, it is looked for by halves.
 func (p *projectionRun[Tx]) events(stop, work context.Context, events []leat.Recorded) error {
 	for len(events) > 0 {
 		bad, failed, err := p.commitEvents(stop, work, events)
 		if err != nil || failed == nil {
 			return err
+		}
+		if bad == unknown {
+			half := len(events) / 2
+			if err := p.events(stop, work, events[:half]); err != nil {
+				return err
+			}
+			events = events[half:]
+			continue
 		}
 		if err := p.events(stop, work, events[:bad]); err != nil {
 			return err
@@ -177,8 +186,12 @@ func (p *projectionRun[Tx]) events(stop, work context.Context, events []leat.Rec
 	return nil
 }
 
+// unknown is the index of an event that fails when it is not known which it is.
+const unknown = -1
+
 // commitEvents applies events in one transaction. If one of them fails, nothing
-// is committed, and it returns the event's index and error.
+// is committed, and it returns the event's index and error; the index is unknown
+// when the database told the error late.
 func (p *projectionRun[Tx]) commitEvents(stop, work context.Context, events []leat.Recorded) (bad int, failed, err error) {
 	var skipped int
 	var park []Parked
@@ -206,6 +219,15 @@ func (p *projectionRun[Tx]) commitEvents(stop, work context.Context, events []le
 			}
 			return nil
 		})
+		switch {
+		case isTransient(err):
+			failed = nil // the database is to blame, not the event
+			return err
+		case isLate(err) && len(events) > 1:
+			bad, failed = unknown, err
+		case isLate(err):
+			bad, failed = 0, err
+		}
 		if failed != nil {
 			p.unsure = leat.Checkpoint{} // it was rolled back
 		}

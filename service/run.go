@@ -162,7 +162,7 @@ func (w worker) insist(stop context.Context, doing string, f func() error) error
 		if err == nil {
 			return nil
 		}
-		if fatal(err) || isPermanent(err) {
+		if fatal(err) || isPermanent(err) && !isTransient(err) {
 			return fmt.Errorf("%s: %w", doing, err)
 		}
 		if stopped := w.again(stop, doing, failures, err); stopped != nil {

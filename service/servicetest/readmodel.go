@@ -25,6 +25,11 @@ type Database[Tx any] struct {
 	// when there is none.
 	Put func(ctx context.Context, tx Tx, key, value string) error
 	Get func(t testing.TB, key string) string
+
+	// Lose returns a read model that loses the answer to its first commit, as
+	// when a connection is cut at that moment: the commit is carried out, and
+	// its caller gets an error. Nil where that cannot happen.
+	Lose func(t testing.TB) service.ReadModel[Tx]
 }
 
 // TestReadModel proves what service.ReadModel and service.CheckpointStore
@@ -41,6 +46,9 @@ func TestReadModel[Tx any](t *testing.T, create func(t testing.TB) Database[Tx])
 		{"a context that ended commits nothing", (*desk[Tx]).cancelled},
 		{"a stale step is fenced before it runs", (*desk[Tx]).stale},
 		{"of racing steps one wins", (*desk[Tx]).race},
+		{"a step that waits for another is fenced", (*desk[Tx]).waitFenced},
+		{"a step that waits for one that fails goes on", (*desk[Tx]).waitOn},
+		{"an answer that is lost leaves a whole step behind", (*desk[Tx]).lost},
 		{"workers with other shards do not fence each other", (*desk[Tx]).shards},
 		{"a new epoch is taken over by all shards at once", (*desk[Tx]).epoch},
 		{"applications do not see each other", (*desk[Tx]).names},
@@ -277,6 +285,64 @@ func (d *desk[Tx]) race() {
 		}
 		d.stands(at(round + 1))
 	}
+}
+
+// meanwhile begins a step while another is in its transaction, which then ends
+// with an error or nil. It returns the errors of both.
+func (d *desk[Tx]) meanwhile(ends error) (first, second error) {
+	d.save(step(leat.Checkpoint{}, at(5)))
+	other := d.Open(d)
+	var wg sync.WaitGroup
+	first = d.model.Commit(d.Context(), step(at(5), at(6)), func(ctx context.Context, tx Tx) error {
+		if err := d.Put(ctx, tx, "k", "first"); err != nil {
+			return err
+		}
+		wg.Go(func() { second = other.Commit(d.Context(), step(at(5), at(6)), d.put("k", "second")) })
+		return ends
+	})
+	wg.Wait()
+	return first, second
+}
+
+func (d *desk[Tx]) waitFenced() {
+	first, second := d.meanwhile(nil)
+	d.ok(first)
+	d.is(second, leat.ErrFenced, "a step that waited for the same step")
+	d.stands(at(6))
+	d.holds("k", "first")
+}
+
+func (d *desk[Tx]) waitOn() {
+	first, second := d.meanwhile(errRefused)
+	d.is(first, errRefused, "a step that fails")
+	d.ok(second)
+	d.stands(at(6))
+	d.holds("k", "second")
+}
+
+func (d *desk[Tx]) lost() {
+	if d.Lose == nil {
+		d.Skip("the database loses no answers")
+	}
+	first, second := waits("a-1", 1, "no"), waits("b-1", 1, "no")
+	d.save(step(leat.Checkpoint{}, at(5), first))
+	m := d.Lose(d)
+	s := step(at(5), at(6), second)
+	s.Done = []service.Parked{first}
+	if err := m.Commit(d.Context(), s, d.put("k", "1")); err == nil || errors.Is(err, leat.ErrFenced) {
+		d.Fatalf("a commit whose answer is lost: error %v, want one that does not say what became of it", err)
+	}
+	whole := func() {
+		d.Helper()
+		d.stands(at(6))
+		d.holds("k", "1")
+		if events := d.list(""); len(events) != 1 || events[0].Stream != "b-1" {
+			d.Fatalf("parked: %v, want b-1 alone", events)
+		}
+	}
+	whole()
+	d.is(m.Commit(d.Context(), s, d.put("k", "2")), leat.ErrFenced, "the same step again")
+	whole()
 }
 
 func (d *desk[Tx]) shards() {
