@@ -1,0 +1,85 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/leathq/leat"
+)
+
+// Tables creates the tables of this package unless they exist.
+const Tables = `
+create table if not exists leat_application (
+	name  text collate "C" not null primary key,
+	log   text not null,
+	epoch bigint not null
+);
+create table if not exists leat_checkpoint (
+	name  text collate "C" not null,
+	shard text collate "C" not null,
+	seq   bigint not null,
+	primary key (name, shard)
+);
+create table if not exists leat_parked (
+	name      text collate "C" not null,
+	stream    text collate "C" not null,
+	version   bigint not null,
+	shard     text not null,
+	seq       bigint not null,
+	id        text not null,
+	type      text not null,
+	error     text not null,
+	attempts  bigint not null,
+	at        bigint not null,
+	retry     boolean not null default false,
+	discarded bigint,
+	reason    text not null default '',
+	primary key (name, stream, version)
+);
+create table if not exists leat_snapshot (
+	stream  text collate "C" not null,
+	reducer text collate "C" not null,
+	data    bytea not null,
+	primary key (stream, reducer)
+);`
+
+// lastTable is there when all are.
+const lastTable = "leat_snapshot"
+
+// tablesLock is held by who creates tables: "if not exists" does not keep two
+// from creating the same one, and one of them from failing.
+const tablesLock = 0x6c656174 // "leat"
+
+// createTables creates the tables. It does not try when they exist, since not
+// everybody may.
+func (m *Model) createTables(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ready {
+		return nil
+	}
+	var encoding string
+	var exist bool
+	err := m.pool.QueryRow(ctx, "select current_setting('server_encoding'), to_regclass($1) is not null", lastTable).Scan(&encoding, &exist)
+	if err != nil {
+		return err
+	}
+	if encoding != "UTF8" {
+		return &leat.InvalidError{Field: "encoding of the database", Limit: "UTF8, as not every name can be kept otherwise", Got: encoding}
+	}
+	if !exist {
+		err := pgx.BeginFunc(ctx, m.pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", tablesLock); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, Tables)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("create tables (postgres.Tables has the statements, for somebody who may): %w", err)
+		}
+	}
+	m.ready = true
+	return nil
+}
