@@ -154,11 +154,23 @@ func (c *fleetCampaign) happen() {
 		pause := time.Duration(c.rnd.Int64N(int64(4 * campaignTTL)))
 		time.AfterFunc(pause, w.resume)
 	default:
-		open := openShards(c.t, c.log)
-		s := open[c.rnd.IntN(len(open))]
-		_, err := c.log.Split(c.t.Context(), s.ID, s.Middle())
-		ok(c.t, err)
+		c.split()
 	}
+}
+
+// split splits a shard, and now and then what has just come of it: while there is
+// something to do in it, and in front of something to do.
+func (c *fleetCampaign) split() {
+	stream := c.streams[c.rnd.IntN(len(c.streams))]
+	for range 1 + c.rnd.IntN(3) {
+		for _, s := range openShards(c.t, c.log) {
+			if s.Owns(leat.RouteHash(stream)) {
+				_, err := c.log.Split(c.t.Context(), s.ID, s.Middle())
+				ok(c.t, err)
+			}
+		}
+	}
+	c.append()
 }
 
 // heal lets every event be handled, and what is parked be tried again.

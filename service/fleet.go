@@ -111,7 +111,7 @@ func (f *fleet) look(stop context.Context) error {
 		}
 		return nil
 	}
-	return f.share(stop, open, at)
+	return f.share(stop, open)
 }
 
 // renew renews the leases, and ends the runs of those that are lost.
@@ -206,7 +206,7 @@ func (f *fleet) runnable(shards []leat.Shard, at leat.Checkpoint) []leat.Shard {
 }
 
 // share brings what the process holds to its share of the open shards.
-func (f *fleet) share(stop context.Context, open []leat.Shard, at leat.Checkpoint) error {
+func (f *fleet) share(stop context.Context, open []leat.Shard) error {
 	ctx, cancel := context.WithTimeout(stop, f.every())
 	defer cancel()
 	members, err := f.leases.Join(ctx, f.name, f.owner, f.ttl)
@@ -241,9 +241,22 @@ func (f *fleet) share(stop context.Context, open []leat.Shard, at leat.Checkpoin
 		if err != nil {
 			return fmt.Errorf("acquire %s: %w", s.ID, err)
 		}
-		f.begin(stop, s, at, &holding{lease: lease, until: asked.Add(f.ttl)})
+		if err := f.takeOver(ctx, stop, s, &holding{lease: lease, until: asked.Add(f.ttl)}); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// takeOver begins a run on a shard whose lease was just acquired. Who had it
+// before may have gone on until then, so it asks again where the shard stands.
+func (f *fleet) takeOver(ctx, stop context.Context, s leat.Shard, h *holding) error {
+	at, err := f.store.Checkpoint(ctx, f.name)
+	if err == nil && at.Epoch == f.epoch {
+		f.begin(stop, s, at, h)
+		return nil
+	}
+	return errors.Join(err, f.leases.Release(ctx, h.lease)) // in another epoch there is another look
 }
 
 // begin starts a run on a shard unless there is one.

@@ -3,9 +3,7 @@ package service_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -201,85 +199,6 @@ func allShards(t *testing.T, log leat.Log) []leat.Shard {
 	return shards
 }
 
-// Members join, leave and are killed while shards split and events arrive: a
-// projection applies each event once, in order.
-func TestFleetUnderChurn(t *testing.T) {
-	seed := rand.Uint64()
-	for round := range uint64(6) {
-		synctest.Test(t, func(t *testing.T) {
-			defer func() {
-				if t.Failed() {
-					t.Logf("seed %d", seed+round)
-				}
-			}()
-			rnd := rand.New(rand.NewPCG(seed+round, 0))
-			log := newLog(t, leat.Config{Shards: leat.EvenShards(3)})
-			keeper, model := lease.New(nil), servicetest.NewMemory()
-			streams, each := streamsNamed(30), 0
-			var mu sync.Mutex
-			seen := make(map[string]uint64) // highest version a reactor has handled
-			r := service.Reactor{
-				Name: "reactor", Checkpoints: model, Filter: leat.Filter{Categories: []string{"s"}},
-				React: func(_ context.Context, e leat.Recorded) error {
-					mu.Lock()
-					defer mu.Unlock()
-					if e.Version > seen[e.Stream]+1 {
-						t.Errorf("%s version %d is handled after %d", e.Stream, e.Version, seen[e.Stream])
-					}
-					seen[e.Stream] = max(seen[e.Stream], e.Version)
-					return nil
-				},
-			}
-			p := history("history", model)
-			apply, react := p.Apply, r.React
-			p.Apply = func(ctx context.Context, tx *tx, e leat.Recorded) error { // slow, so that it lags when shards split
-				time.Sleep(10 * time.Millisecond)
-				return apply(ctx, tx, e)
-			}
-			r.React = func(ctx context.Context, e leat.Recorded) error {
-				time.Sleep(100 * time.Millisecond)
-				return react(ctx, e)
-			}
-			members := []*member{joinFleet(t, log, keeper, p, r)}
-			for range 25 {
-				switch n := rnd.IntN(10); {
-				case n < 4:
-					members = append(members, joinFleet(t, log, keeper, p, r))
-				case n < 7 && len(members) > 1:
-					i := rnd.IntN(len(members))
-					if m := members[i]; n == 4 {
-						m.leave()
-					} else {
-						m.kill()
-					}
-					members = append(members[:i:i], members[i+1:]...)
-				case n < 8:
-					open := openShards(t, log)
-					s := open[rnd.IntN(len(open))]
-					if _, err := log.Split(t.Context(), s.ID, s.Middle()); err != nil {
-						t.Fatal(err)
-					}
-				}
-				fill(t, log, repeated(3, streams...)...)
-				each += 3
-				time.Sleep(time.Duration(rnd.IntN(5000)) * time.Millisecond)
-			}
-			for _, s := range allShards(t, log) {
-				want(t, "caught up", members[0].app.WaitFor(t.Context(), leat.Receipt{Shard: s.ID, Last: s.Head}), error(nil))
-			}
-			time.Sleep(4 * fleetTTL)
-			wantBalance(t, keeper, "history", len(members), len(openShards(t, log)))
-			for _, m := range members {
-				m.leave()
-			}
-			for _, s := range streams {
-				want(t, s, model.Data()[s], versions(each))
-				want(t, fmt.Sprintf("%s handled up to", s), seen[s], uint64(each))
-			}
-		})
-	}
-}
-
 func openShards(t *testing.T, log leat.Log) []leat.Shard {
 	t.Helper()
 	var open []leat.Shard
@@ -363,4 +282,44 @@ func TestEmptyShardsDoNotLetTheirChildrenOvertakeTheirParents(t *testing.T) {
 		app.stop()
 		want(t, "versions as applied", model.Data()["s"], versions(3))
 	})
+}
+
+// A shard that a member gave away while another looked for work is gone on with
+// from where it was left, not from where it stood when the other began to look.
+func TestFleetGoesOnFromWhereAShardWasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, keeper, model := newLog(t, leat.Config{}), lease.New(nil), servicetest.NewMemory()
+		first := joinFleet(t, log, keeper, history("history", model))
+		fill(t, log, "s")
+		time.Sleep(4 * fleetTTL)
+		hand := sync.OnceFunc(func() {
+			ok(t, first.app.WaitFor(t.Context(), fill(t, log, "s")))
+			first.leave()
+		})
+		app, err := service.NewApp(service.Config{
+			Log: lookedAt{log, hand}, Leases: keeper, LeaseTTL: fleetTTL, Logger: slog.New(slog.DiscardHandler),
+		}, history("history", model))
+		ok(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- app.Run(ctx) }()
+		time.Sleep(4 * fleetTTL)
+		ok(t, app.WaitFor(t.Context(), fill(t, log, "s")))
+		want(t, "failures", app.Status()[0].Failures, uint64(0))
+		cancel()
+		ok(t, <-ended)
+		want(t, "s", model.Data()["s"], versions(3))
+	})
+}
+
+// lookedAt calls a function when an application looks at the log, which it does
+// after it has asked where it stands.
+type lookedAt struct {
+	*leattest.Log
+	look func()
+}
+
+func (l lookedAt) Info(ctx context.Context) (leat.Info, error) {
+	l.look()
+	return l.Log.Info(ctx)
 }
