@@ -26,7 +26,7 @@ import (
 //	go test ./cmd/leat -run TestArchiveUnderFire -v -args -kills 20 -seed 17
 var (
 	fireKills = flag.Int("kills", 8, "how many processes TestArchiveUnderFire kills")
-	fireSeed  = flag.Uint64("seed", 0, "seed of TestArchiveUnderFire; 0 draws one")
+	fireSeed  = flag.Uint64("seed", 0, "seed of TestArchiveUnderFire and TestFleetOfProcesses; 0 draws one")
 )
 
 // A server that archives its log, the storage, and another archiver of the same log
