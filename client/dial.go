@@ -60,12 +60,13 @@ func ParseURL(raw string) (address, log string, err error) {
 // Log is a log at a server. It is a [leat.Log], [leat.Submitter], [leat.Limiter],
 // [leat.Trimmer], [leat.Splitter] and [leat.Importer], whose methods return
 // leat.ErrUnsupported when the log at the server is none, and the [leat.Leases]
-// of the log. It is safe for concurrent use.
+// and [leat.Reporter] of the log. It is safe for concurrent use.
 type Log struct {
 	name   string
 	conn   *conn
 	rpc    leatv1.LogClient
 	leases leatv1.LeasesClient
+	apps   leatv1.AppsClient
 	limits leat.Limits
 	single bool
 	known  known
@@ -80,6 +81,7 @@ var (
 	_ leat.Splitter  = (*Log)(nil)
 	_ leat.Importer  = (*Log)(nil)
 	_ leat.Leases    = (*Log)(nil)
+	_ leat.Reporter  = (*Log)(nil)
 )
 
 // Dial connects to a log. A log that the server does not have is
@@ -96,7 +98,10 @@ func Dial(ctx context.Context, rawURL string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{name: name, conn: c, rpc: leatv1.NewLogClient(c.grpc), leases: leatv1.NewLeasesClient(c.grpc)}
+	l := &Log{
+		name: name, conn: c,
+		rpc: leatv1.NewLogClient(c.grpc), leases: leatv1.NewLeasesClient(c.grpc), apps: leatv1.NewAppsClient(c.grpc),
+	}
 	if err := l.greet(ctx, o); err != nil {
 		c.close()
 		return nil, fmt.Errorf("connect to %s: %w", rawURL, err)

@@ -73,6 +73,15 @@ func (d *door) Leases(_ context.Context, name string) (leat.Leases, error) {
 	return log.leases, nil
 }
 
+// Reporter returns who keeps how the applications of a log fare.
+func (d *door) Reporter(_ context.Context, name string) (leat.Reporter, error) {
+	log, err := d.server.logs.get(name)
+	if err != nil {
+		return nil, err
+	}
+	return log.apps, nil
+}
+
 // served is a log as a door sees it: measured, and not waiting any longer than
 // the server lives.
 type served struct {

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/server/apps"
 	"github.com/leathq/leat/server/lease"
 )
 
@@ -39,6 +40,7 @@ func checkName(field, name string) error {
 type logs struct {
 	dir     string // of the logs
 	leases  string // directory of the leases' tokens
+	apps    string // directory of what is known of applications
 	backups string // directory of copies
 	engine  Engine
 	archive Archive // nil when there is none
@@ -55,6 +57,7 @@ type logs struct {
 type openLog struct {
 	Log
 	leases *lease.Keeper
+	apps   *apps.Keeper
 	kept   Kept // nil when it is not archived
 }
 
@@ -93,11 +96,12 @@ func (l *openLog) Close() error {
 // openLogs opens every log in a data directory.
 func openLogs(data string, engine Engine, archive Archive) (*logs, error) {
 	l := &logs{
-		dir: filepath.Join(data, "logs"), leases: filepath.Join(data, "leases"), backups: filepath.Join(data, "backups"),
+		dir: filepath.Join(data, "logs"), leases: filepath.Join(data, "leases"),
+		apps: filepath.Join(data, "apps"), backups: filepath.Join(data, "backups"),
 		engine: engine, archive: archive,
 		open: make(map[string]*openLog), broken: make(map[string]error),
 	}
-	for _, dir := range []string{l.dir, l.leases} {
+	for _, dir := range []string{l.dir, l.leases, l.apps} {
 		if err := makeDir(dir); err != nil {
 			return nil, err
 		}
@@ -136,6 +140,10 @@ func (l *logs) openOne(name string) (*openLog, error) {
 // equip opens what belongs to a log. It closes the log when it fails.
 func (l *logs) equip(ctx context.Context, name string, log Log) (*openLog, error) {
 	keeper, err := lease.Open(filepath.Join(l.leases, name+".json"), nil)
+	var known *apps.Keeper
+	if err == nil {
+		known, err = apps.Open(filepath.Join(l.apps, name+".json"), log, nil)
+	}
 	var kept Kept
 	if err == nil && l.archive != nil {
 		kept, err = l.archive.Keep(ctx, name, log)
@@ -143,7 +151,7 @@ func (l *logs) equip(ctx context.Context, name string, log Log) (*openLog, error
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	return &openLog{log, keeper, kept}, nil
+	return &openLog{log, keeper, known, kept}, nil
 }
 
 // names returns the logs that there are, sorted, those that cannot be opened

@@ -69,7 +69,7 @@ func New(c Config) (_ *Server, err error) {
 	for name, err := range s.logs.failed() {
 		c.Logger.Error("a log cannot be opened, the others are served", "log", name, "error", err)
 	}
-	s.metrics.registry.MustRegister(newCollector(s))
+	s.metrics.registry.MustRegister(newCollector(s), newAppCollector(s))
 	if s.grpcLn, err = listen("gRPC", c.GRPC); err != nil {
 		return nil, err
 	}

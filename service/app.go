@@ -36,6 +36,11 @@ type Config struct {
 	// work; 10 s when 0. Leases are renewed three times as often.
 	LeaseTTL time.Duration
 
+	// Reporter is told every 2 s how the applications fare, and says which are
+	// paused; the Log when it is a leat.Reporter and this is nil. Without one
+	// nobody is told.
+	Reporter leat.Reporter
+
 	// Drain is how long handlers that are at work when Run's context ends may go
 	// on before their own context ends; 10 s when 0.
 	Drain time.Duration
@@ -47,6 +52,7 @@ type App struct {
 	config  Config
 	fleets  []*fleet
 	started atomic.Bool
+	ready   chan struct{} // closed when it is known what is paused
 	ended   chan struct{} // closed when Run returns
 }
 
@@ -70,11 +76,15 @@ func NewApp(c Config, runners ...Runner) (*App, error) {
 	}
 	c.Logger = cmp.Or(c.Logger, slog.Default())
 	c.Drain = cmp.Or(c.Drain, 10*time.Second)
-	a := &App{config: c, ended: make(chan struct{})}
+	if r, ok := c.Log.(leat.Reporter); ok && c.Reporter == nil {
+		c.Reporter = r
+	}
+	a := &App{config: c, ended: make(chan struct{}), ready: make(chan struct{})}
 	names := make(map[string]bool)
 	env := env{
 		log: c.Log, logger: c.Logger, retry: c.Retry.withDefaults(), drain: c.Drain,
 		leases: c.Leases, owner: instance(c.Instance), ttl: cmp.Or(c.LeaseTTL, 10*time.Second),
+		ready: a.ready,
 	}
 	for i, r := range runners {
 		if r == nil {
@@ -119,7 +129,7 @@ func (a *App) Run(ctx context.Context) error {
 	stop, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	var runs, heads sync.WaitGroup
+	var runs, watchers sync.WaitGroup
 	var once sync.Once
 	var failed error
 	for _, r := range a.fleets {
@@ -130,10 +140,18 @@ func (a *App) Run(ctx context.Context) error {
 			}
 		})
 	}
-	heads.Go(func() { a.watchHeads(stop) })
+	watchers.Go(func() { a.watchHeads(stop) })
+	if a.config.Reporter == nil {
+		close(a.ready)
+	} else {
+		watchers.Go(func() { a.report(stop, a.ready) })
+	}
 	runs.Wait()
 	cancel()
-	heads.Wait()
+	watchers.Wait()
+	if a.config.Reporter != nil {
+		a.sayFarewell()
+	}
 	return failed
 }
 
@@ -145,11 +163,28 @@ func (a *App) watchHeads(stop context.Context) {
 		if err == nil {
 			for _, r := range a.fleets {
 				r.sawShards(shards)
+				a.lookAhead(stop, r.ledger)
 			}
 		}
 		if pause(stop, tick) != nil {
 			return
 		}
+	}
+}
+
+// lookAhead looks at the events that nobody has in hand, to know how old they
+// are.
+func (a *App) lookAhead(stop context.Context, l *ledger) {
+	for shard, after := range l.unseen() {
+		b, err := a.config.Log.ReadShard(stop, shard, after, leat.ReadOptions{Limit: 1, Filter: leat.Filter{System: true}})
+		if err != nil {
+			return // whoever has to read it will tell
+		}
+		var at time.Time
+		if len(b.Events) > 0 {
+			at = b.Events[0].At
+		}
+		l.sawOldest(shard, after, at)
 	}
 }
 
@@ -186,31 +221,12 @@ func (a *App) WaitFor(ctx context.Context, r leat.Receipt) error {
 	return a.WaitCaughtUp(ctx, to)
 }
 
-// A Status tells how an application fares. Counts are since Run began.
-type Status struct {
-	Name      string
-	Seen      uint64 // events that the filter let through
-	Handled   uint64 // of those, by the handler
-	Skipped   uint64 // passed over by the handler: ErrSkipped
-	Parked    uint64 // could not be handled, or wait behind one of their stream
-	Forwarded uint64 // taken by the destination of a Forwarder
-	Unparked  uint64 // were parked and then handled after a Retry or Discard
-	Failures  uint64 // failed attempts of any kind
-
-	Shards []ShardStatus // in the order of their numbers
-	Lag    uint64        // events of all shards that it is not yet done with, whether the filter selects them or not
-
-	LastError string    // of the last attempt that failed; empty when none did
-	LastAt    time.Time // when that was
-}
+// A Status tells how an application fares in this process. Counts are since Run
+// began.
+type Status = leat.AppStatus
 
 // A ShardStatus tells how far an application has got in a shard.
-type ShardStatus struct {
-	ID     leat.ShardID
-	Next   uint64 // last sequence it is done with
-	Head   uint64 // last sequence of the shard, at most about a second ago
-	Closed bool   // it is done with all of a closed shard
-}
+type ShardStatus = leat.ShardStatus
 
 // unset is the error of a field that has to be set.
 func unset(kind, name, field string) error {

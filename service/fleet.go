@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/leathq/leat"
@@ -23,10 +24,14 @@ type fleet struct {
 	worker
 	store  CheckpointStore
 	newRun func(leat.Shard) run
+	brake  *brake
+	over   atomic.Bool // run has returned
 
-	epoch uint64 // of the log, as the store has it
-	held  map[leat.ShardID]*holding
-	ended chan ending
+	epoch   uint64 // of the log, as the store has it
+	held    map[leat.ShardID]*holding
+	ended   chan ending
+	joined  bool      // it may be a member, as far as the keeper knows
+	counted time.Time // when the parked events were
 }
 
 // A run works on one shard of an application. run is called once and returns
@@ -53,17 +58,23 @@ type ending struct {
 var errRestored = errors.New("the log was restored")
 
 func newFleet(env env, name string, store CheckpointStore, newRun func(worker, leat.Shard) run) *fleet {
-	w := worker{env: env, ledger: newLedger(name)}
+	l := newLedger(name, env.owner)
+	w := worker{env, l, l.tally("")}
 	return &fleet{
-		worker: w, store: store, newRun: func(s leat.Shard) run { return newRun(w, s) },
-		held: make(map[leat.ShardID]*holding), ended: make(chan ending),
+		worker: w, store: store, newRun: func(s leat.Shard) run { return newRun(worker{env, l, l.tally(s.ID)}, s) },
+		brake: newBrake(), held: make(map[leat.ShardID]*holding), ended: make(chan ending),
 	}
 }
 
 // run works until stop ends, which is no error, or the application fails for
 // good.
 func (f *fleet) run(stop context.Context) (err error) {
-	defer func() { err = errors.Join(err, f.dissolve(stop)) }()
+	defer func() { err = errors.Join(err, f.dissolve(stop)); f.over.Store(true) }()
+	select {
+	case <-f.ready:
+	case <-stop.Done():
+		return nil
+	}
 	look := time.NewTicker(f.every())
 	defer look.Stop()
 	for failures := 0; ; {
@@ -81,6 +92,7 @@ func (f *fleet) run(stop context.Context) (err error) {
 			if err := f.took(e); err != nil {
 				return err
 			}
+		case <-f.brake.look:
 		case <-look.C:
 		}
 	}
@@ -104,7 +116,12 @@ func (f *fleet) look(stop context.Context) error {
 	if err != nil || f.epoch != at.Epoch {
 		return err
 	}
+	f.countWaiting(stop)
 	open := f.runnable(shards, at)
+	f.setPaused(!f.brake.released())
+	if f.isPaused() {
+		return f.rest(stop)
+	}
 	if f.leases == nil {
 		for _, s := range open {
 			f.begin(stop, s, at, &holding{})
@@ -209,6 +226,7 @@ func (f *fleet) runnable(shards []leat.Shard, at leat.Checkpoint) []leat.Shard {
 func (f *fleet) share(stop context.Context, open []leat.Shard) error {
 	ctx, cancel := context.WithTimeout(stop, f.every())
 	defer cancel()
+	f.joined = true
 	members, err := f.leases.Join(ctx, f.name, f.owner, f.ttl)
 	if err != nil {
 		return fmt.Errorf("join the fleet: %w", err)
@@ -259,6 +277,49 @@ func (f *fleet) takeOver(ctx, stop context.Context, s leat.Shard, h *holding) er
 	return errors.Join(err, f.leases.Release(ctx, h.lease)) // in another epoch there is another look
 }
 
+// rest brings the application to stand still in this process: runs end, and
+// then it leaves the fleet.
+func (f *fleet) rest(stop context.Context) error {
+	for _, h := range f.held {
+		h.stop()
+	}
+	if len(f.held) > 0 {
+		return nil // again when they have ended
+	}
+	if f.joined {
+		ctx, cancel := context.WithTimeout(stop, f.every())
+		defer cancel()
+		if err := f.leases.Leave(ctx, f.name, f.owner); err != nil {
+			return fmt.Errorf("leave the fleet: %w", err)
+		}
+		f.joined = false
+	}
+	f.brake.stands()
+	return nil
+}
+
+// countEvery is how often parked events are counted.
+const countEvery = 5 * time.Second
+
+// countWaiting counts the parked events that wait, now and then, for the ledger.
+func (f *fleet) countWaiting(stop context.Context) {
+	if !f.counted.IsZero() && time.Since(f.counted) < countEvery {
+		return
+	}
+	events, err := f.store.Parked(stop, f.name, "")
+	if err != nil {
+		return // whoever has to read them will tell
+	}
+	f.counted = time.Now()
+	var n uint64
+	for _, p := range events {
+		if p.Waits() {
+			n++
+		}
+	}
+	f.countedWaiting(n)
+}
+
 // begin starts a run on a shard unless there is one.
 func (f *fleet) begin(stop context.Context, s leat.Shard, at leat.Checkpoint, h *holding) {
 	if f.held[s.ID] != nil {
@@ -266,6 +327,7 @@ func (f *fleet) begin(stop context.Context, s leat.Shard, at leat.Checkpoint, h 
 	}
 	stop, h.stop = context.WithCancel(stop)
 	f.held[s.ID] = h
+	f.holds(s.ID, true)
 	r := f.newRun(s)
 	from := leat.Checkpoint{Log: at.Log, Epoch: at.Epoch}
 	from.Set(s.ID, at.Seqs[s.ID])
@@ -277,6 +339,7 @@ func (f *fleet) took(e ending) error {
 	h := f.held[e.shard]
 	h.stop()
 	delete(f.held, e.shard)
+	f.holds(e.shard, false)
 	if f.leases != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), f.every())
 		defer cancel()

@@ -140,7 +140,7 @@ func (f Forwarder) start(env env) *fleet {
 		bounds:  f.To.Bounds(),
 		slots:   make(chan struct{}, cmp.Or(f.Parallel, DefaultParallel)),
 		taken:   new(atomic.Uint64),
-		handled: (*ledger).forwarded,
+		handled: (*tally).forward,
 	}
 	return newFleet(env, f.Name, f.Checkpoints, func(w worker, s leat.Shard) run {
 		return forwarderRun{f.To, newLaneRun(h, application{worker: w, store: f.Checkpoints, filter: f.Filter, shard: s})}

@@ -220,7 +220,7 @@ func (r *laneRun) pass(stop context.Context, res result) (failed []failure) {
 	}
 	r.count(0, handled, skipped, 0)
 	if r.handled != nil {
-		r.handled(r.ledger, handled)
+		r.handled(r.tally, handled)
 	}
 	if r.taken != nil {
 		r.taken.Add(uint64(handled))
@@ -325,7 +325,7 @@ func (r *laneRun) single(ctx context.Context, e leat.Recorded) error {
 		err = each[0]
 	}
 	if err == nil && r.handled != nil {
-		r.handled(r.ledger, 1)
+		r.handled(r.tally, 1)
 	}
 	return err
 }

@@ -36,7 +36,7 @@ type handling struct {
 	// otherwise what handles them may be away.
 	taken *atomic.Uint64
 
-	handled func(*ledger, int) // when set: counts events that were handled
+	handled func(*tally, int) // when set: counts events that were handled
 }
 
 // A laneRun is an application at work on a shard that handles the events of one
@@ -90,7 +90,8 @@ func (r *laneRun) run(stop context.Context, at leat.Checkpoint) error {
 	if err := r.load(stop, work, at); err != nil {
 		return unlessStopped(stop, err)
 	}
-	r.moved(r.shard.ID, r.at.Seqs[r.shard.ID], false)
+	r.window.next = r.at.Seqs[r.shard.ID]
+	r.moved(r.shard.ID, r.window.next, false)
 	batches, wait := r.batches(stop)
 	var retrier sync.WaitGroup
 	var failed error
@@ -151,6 +152,7 @@ func (r *laneRun) loop(stop, work context.Context, batches <-chan leat.Batch) er
 // read takes in a batch of the log.
 func (r *laneRun) read(b leat.Batch) {
 	w := &r.window
+	r.passed(w.next, b.Next, len(b.Events))
 	w.next, w.closed = b.Next, b.Closed
 	skipped, blocked := 0, 0
 	for _, e := range b.Events {
@@ -185,10 +187,11 @@ func (r *laneRun) advance() {
 		w.tasks = w.tasks[1:]
 		r.unsaved++
 	}
-	seq := w.next
+	seq, oldest := w.next, time.Time{}
 	if len(w.tasks) > 0 {
-		seq = w.tasks[0].Seq - 1
+		seq, oldest = w.tasks[0].Seq-1, w.tasks[0].At
 	}
+	r.holdsOldest(oldest)
 	r.at.Set(r.shard.ID, seq)
 	r.moved(r.shard.ID, seq, w.closed && len(w.tasks) == 0)
 }

@@ -13,52 +13,57 @@ import (
 
 // A ledger is what an application tells of itself while it runs.
 type ledger struct {
-	name string
+	name    string
+	process string // as leases and reports name it
 
 	mu      sync.Mutex
-	status  Status
 	done    leat.Checkpoint // it is done with everything up to here
 	heads   map[leat.ShardID]uint64
 	closed  map[leat.ShardID]bool
+	held    map[leat.ShardID]bool
+	tallies map[leat.ShardID]*tally // what concerns no shard is under ""
+	peeked  map[leat.ShardID]peek
+	replay  leat.Checkpoint // a rebuild goes quietly through everything up to here
+	pace    pace
+	waiting uint64 // parked events
+	paused  bool
 	changed chan struct{} // closed when done moves and anyone waits
 	waiters int
 }
 
-func newLedger(name string) *ledger {
+// A peek is a look at the event after a sequence.
+type peek struct {
+	after uint64
+	at    time.Time // zero when there was none to see
+}
+
+func newLedger(name, process string) *ledger {
 	return &ledger{
-		name: name, heads: make(map[leat.ShardID]uint64), closed: make(map[leat.ShardID]bool), changed: make(chan struct{}),
+		name: name, process: process,
+		heads: make(map[leat.ShardID]uint64), closed: make(map[leat.ShardID]bool), held: make(map[leat.ShardID]bool),
+		tallies: make(map[leat.ShardID]*tally), peeked: make(map[leat.ShardID]peek), changed: make(chan struct{}),
 	}
 }
 
-// count adds to the counts of handled events.
-func (l *ledger) count(seen, handled, skipped, parked int) {
+// tally returns the tally of a shard, empty for what concerns none.
+func (l *ledger) tally(shard leat.ShardID) *tally {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.status.Seen += uint64(seen)
-	l.status.Handled += uint64(handled)
-	l.status.Skipped += uint64(skipped)
-	l.status.Parked += uint64(parked)
+	t := l.tallies[shard]
+	if t == nil {
+		t = &tally{}
+		l.tallies[shard] = t
+	}
+	return t
 }
 
-// forwarded counts events that a Forwarder's destination has taken.
-func (l *ledger) forwarded(n int) {
+// holds tells whether the process works on a shard.
+func (l *ledger) holds(shard leat.ShardID, held bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.status.Forwarded += uint64(n)
-}
-
-// unparked counts a parked event that is handled at last.
-func (l *ledger) unparked() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.status.Unparked++
-}
-
-func (l *ledger) failed(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.status.Failures++
-	l.status.LastError, l.status.LastAt = err.Error(), time.Now().UTC()
+	if l.held[shard] = held; !held && l.tallies[shard] != nil {
+		l.tallies[shard].holdsOldest(time.Time{})
+	}
 }
 
 // stands tells where the application stands, of the shards that other processes
@@ -100,26 +105,107 @@ func (l *ledger) wake() {
 	}
 }
 
-// sawShards tells the heads of the log.
+// sawShards tells the heads of the log, about once a second.
 func (l *ledger) sawShards(shards []leat.Shard) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range shards {
 		l.heads[s.ID] = max(l.heads[s.ID], s.Head)
 	}
+	var done uint64
+	for _, t := range l.tallies {
+		done += t.seen.Load() + t.filtered.Load()
+	}
+	l.pace.sample(time.Now(), done)
+}
+
+// unseen returns the shards of which the oldest event that is not done with has
+// to be looked at in the log, to know how old it is: nobody has it in hand. It
+// returns them with the sequence before the event.
+func (l *ledger) unseen() map[leat.ShardID]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	unseen := make(map[leat.ShardID]uint64)
+	for shard, head := range l.heads {
+		next := l.done.Seqs[shard]
+		if next >= head || !l.held[shard] && !l.paused {
+			continue
+		}
+		if t := l.tallies[shard]; t != nil && t.oldest.Load() != 0 {
+			continue
+		}
+		if p, ok := l.peeked[shard]; !ok || p.after != next {
+			unseen[shard] = next
+		}
+	}
+	return unseen
+}
+
+// sawOldest tells when the event after a sequence was recorded.
+func (l *ledger) sawOldest(shard leat.ShardID, after uint64, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.peeked[shard] = peek{after, at}
+}
+
+// setPaused tells whether the application is to stand still.
+func (l *ledger) setPaused(paused bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.paused = paused
+}
+
+func (l *ledger) isPaused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.paused
+}
+
+// countedWaiting tells how many parked events wait.
+func (l *ledger) countedWaiting(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = n
 }
 
 func (l *ledger) snapshot() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.status
-	s.Name = l.name
+	s := Status{Name: l.name, Owner: l.process, Waiting: l.waiting, Paused: l.paused, Rate: l.pace.rate()}
+	for shard, t := range l.tallies {
+		s.Tally = s.Tally.Plus(t.sum())
+		if failed, at := t.lastError(); at.After(s.LastAt) {
+			s.LastError, s.LastAt = failed, at
+		}
+		if _, known := l.heads[shard]; !known && shard != "" {
+			l.heads[shard] = l.done.Seqs[shard]
+		}
+	}
 	for shard, head := range l.heads {
-		next := l.done.Seqs[shard]
-		s.Shards = append(s.Shards, ShardStatus{ID: shard, Next: next, Head: head, Closed: l.closed[shard]})
-		s.Lag += head - next
+		s.Shards = append(s.Shards, l.shard(shard, head))
 	}
 	slices.SortFunc(s.Shards, func(a, b ShardStatus) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	s.Sum()
+	return s
+}
+
+// shard is called with mu locked.
+func (l *ledger) shard(id leat.ShardID, head uint64) ShardStatus {
+	s := ShardStatus{
+		ID: id, Held: l.held[id], Next: l.done.Seqs[id], Head: head, Closed: l.closed[id], Replay: l.replay.Seqs[id],
+	}
+	t := l.tallies[id]
+	if t != nil {
+		s.Tally = t.sum()
+	}
+	if s.Lag() == 0 {
+		return s
+	}
+	if t != nil && t.oldest.Load() != 0 {
+		s.Oldest = time.Unix(0, t.oldest.Load()).UTC()
+	} else if p := l.peeked[id]; p.after == s.Next {
+		s.Oldest = p.at
+	}
 	return s
 }
 

@@ -145,7 +145,9 @@ func (p *projectionRun[Tx]) retryEvent(ctx context.Context, r leat.Recorded, par
 
 // batch applies a batch and moves the checkpoint past it.
 func (p *projectionRun[Tx]) batch(stop, work context.Context, b leat.Batch) error {
+	after := p.at.Seqs[b.Shard]
 	if len(b.Events) > 0 {
+		p.holdsOldest(b.Events[0].At)
 		if err := p.events(stop, work, b.Events); err != nil {
 			return err
 		}
@@ -153,6 +155,10 @@ func (p *projectionRun[Tx]) batch(stop, work context.Context, b leat.Batch) erro
 			return err
 		}
 	}
+	if len(b.Events) == 0 || b.Next >= b.Head {
+		p.holdsOldest(time.Time{})
+	}
+	p.passed(after, b.Next, len(b.Events))
 	p.at.Set(b.Shard, b.Next)
 	p.moved(b.Shard, b.Next, b.Closed)
 	return nil
@@ -246,6 +252,7 @@ func (p *projectionRun[Tx]) commitEvents(stop, work context.Context, events []le
 // not help. When it cannot even be parked, the database may be to blame for its
 // failure too, so it is tried again first.
 func (p *projectionRun[Tx]) single(stop, work context.Context, r leat.Recorded, failed error) error {
+	p.holdsOldest(r.At)
 	for attempts := 1; ; attempts++ {
 		err := failed
 		if isPermanent(failed) || attempts >= p.retry.Attempts {

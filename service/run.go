@@ -22,12 +22,15 @@ type env struct {
 	leases leat.Leases // nil: the process works on all shards
 	owner  string      // the process, as the keeper of leases knows it
 	ttl    time.Duration
+
+	ready <-chan struct{} // closed when it is known which applications are paused
 }
 
 // A worker is what the parts of an application share in a process.
 type worker struct {
 	env
 	*ledger
+	*tally // of the shard; of none for what concerns all
 }
 
 // outlive returns the context that handlers get: it ends some time after stop,

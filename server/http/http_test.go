@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 type memory struct {
 	mu     sync.Mutex
 	logs   map[string]leat.Log
+	apps   map[string]leat.Reporter
 	leases map[string]leat.Leases
 }
 
@@ -48,6 +49,15 @@ func (m *memory) Leases(_ context.Context, name string) (leat.Leases, error) {
 	defer m.mu.Unlock()
 	if l, ok := m.leases[name]; ok {
 		return l, nil
+	}
+	return nil, fmt.Errorf("log %q: %w", name, leat.ErrNotFound)
+}
+
+func (m *memory) Reporter(_ context.Context, name string) (leat.Reporter, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r, ok := m.apps[name]; ok {
+		return r, nil
 	}
 	return nil, fmt.Errorf("log %q: %w", name, leat.ErrNotFound)
 }
@@ -90,7 +100,7 @@ type fixture struct {
 func open(t testing.TB, configure ...func(*door.Config)) *fixture {
 	t.Helper()
 	draining, drain := context.WithCancel(context.Background())
-	f := &fixture{memory: &memory{logs: make(map[string]leat.Log), leases: make(map[string]leat.Leases)}, drain: drain}
+	f := &fixture{memory: &memory{logs: make(map[string]leat.Log), leases: make(map[string]leat.Leases), apps: make(map[string]leat.Reporter)}, drain: drain}
 	c := door.Config{
 		Logs: f.memory, Draining: draining, NotReady: func() []string { return nil },
 		Metrics: http.NotFoundHandler(),

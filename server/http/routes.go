@@ -33,6 +33,7 @@ func routes(c Config) http.Handler {
 	a.registerShards()
 	a.registerBackups()
 	a.registerLeases()
+	a.registerApps()
 	a.registerHealth()
 	spec := specification(a.huma)
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {

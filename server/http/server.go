@@ -19,6 +19,10 @@ type Logs interface {
 	// no such log.
 	Leases(ctx context.Context, name string) (leat.Leases, error)
 
+	// Reporter returns who keeps how the applications of a log fare:
+	// leat.ErrNotFound when there is no such log.
+	Reporter(ctx context.Context, name string) (leat.Reporter, error)
+
 	// List returns the names of all logs, sorted.
 	List(ctx context.Context) ([]string, error)
 

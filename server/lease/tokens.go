@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/internal/durable"
 )
 
 // tokens is the content of the file.
@@ -38,30 +38,13 @@ func readTokens(path string) (uint64, error) {
 }
 
 // writeTokens replaces the file, and returns when that is durable.
-func writeTokens(path string, n uint64) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("reserve lease tokens: %w", err)
-		}
-	}()
+func writeTokens(path string, n uint64) error {
 	data, err := json.Marshal(tokens{Format: 1, Tokens: n})
+	if err == nil {
+		err = durable.WriteFile(path, append(data, '\n'))
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("reserve lease tokens: %w", err)
 	}
-	f, err := os.Create(path + ".new")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(data, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }

@@ -17,6 +17,10 @@ type Logs interface {
 	// leat.ErrNotFound.
 	Leases(ctx context.Context, name string) (leat.Leases, error)
 
+	// Reporter returns who keeps how the applications of a log fare, or an error
+	// that is leat.ErrNotFound.
+	Reporter(ctx context.Context, name string) (leat.Reporter, error)
+
 	// List returns the names of all logs, sorted.
 	List(ctx context.Context) ([]string, error)
 
@@ -50,6 +54,18 @@ func (o one) Leases(_ context.Context, name string) (leat.Leases, error) {
 		return nil, fmt.Errorf("leases of log %q: %w", name, leat.ErrUnsupported)
 	}
 	return o.leases, nil
+}
+
+// Reporter implements Logs. The reporter is the log, if it is one.
+func (o one) Reporter(_ context.Context, name string) (leat.Reporter, error) {
+	if err := o.find(name); err != nil {
+		return nil, err
+	}
+	r, ok := o.log.(leat.Reporter)
+	if !ok {
+		return nil, fmt.Errorf("applications of log %q: %w", name, leat.ErrUnsupported)
+	}
+	return r, nil
 }
 
 func (o one) List(context.Context) ([]string, error) { return []string{o.name}, nil }

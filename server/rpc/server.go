@@ -114,6 +114,7 @@ func New(logs Logs, o Options) *Server {
 	s.grpc = grpc.NewServer(options...)
 	leatv1.RegisterLogServer(s.grpc, &logService{Server: s})
 	leatv1.RegisterLeasesServer(s.grpc, &leaseService{Server: s})
+	leatv1.RegisterAppsServer(s.grpc, &appService{Server: s})
 	leatv1.RegisterLogsServer(s.grpc, &adminService{Server: s})
 	return s
 }
