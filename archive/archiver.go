@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parquet-go/parquet-go/compress/zstd"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/leathq/leat"
 )
@@ -63,14 +67,14 @@ type Archiver struct {
 	store  Store
 	config Config
 	codec  zstd.Codec // keeps its encoders for the next segment
+	files  sync.Pool  // *bytes.Buffer, for segments being cut
 
 	turn    chan struct{} // holds one token: who takes it may use the fields below
 	archive *Archive      // nil before the first pass and after an error
 	opened  position      // when archive was opened
 	ended   []endedEpoch  // of the log then
 	chains  map[leat.ShardID]*chain
-	file    bytes.Buffer // the segment being cut
-	found   uint64       // events read in this pass
+	found   atomic.Uint64 // events read in this pass
 
 	progress progress
 }
@@ -107,6 +111,7 @@ func NewArchiver(log leat.Log, store Store, c Config) (*Archiver, error) {
 		c.MaxAge = DefaultMaxAge
 	}
 	a := &Archiver{log: log, store: store, config: c, codec: zstd.Codec{Level: compressionLevel}, turn: make(chan struct{}, 1)}
+	a.files.New = func() any { return new(bytes.Buffer) }
 	a.turn <- struct{}{}
 	return a, nil
 }
@@ -196,7 +201,7 @@ func (a *Archiver) pass(ctx context.Context, to leat.Checkpoint) (much bool, err
 	case <-a.turn:
 	}
 	defer func() { a.turn <- struct{}{} }()
-	a.found = 0
+	a.found.Store(0)
 	var last position
 	for {
 		err := a.tryPass(ctx, to)
@@ -204,7 +209,7 @@ func (a *Archiver) pass(ctx context.Context, to leat.Checkpoint) (much bool, err
 			a.progress.tried(err)
 		}
 		if err == nil {
-			return a.found >= readLimit, nil
+			return a.found.Load() >= readLimit, nil
 		}
 		// What was read is forgotten: the store knows what is archived.
 		opened := a.opened
@@ -233,16 +238,42 @@ func (a *Archiver) tryPass(ctx context.Context, to leat.Checkpoint) error {
 			return err
 		}
 	}
-	for _, s := range shards {
-		c := a.chains[s.ID]
-		if slices.ContainsFunc(s.Parents, func(p leat.ShardID) bool { return a.chains[p].tail.Kind != kindClose }) {
-			continue // the archive never holds events without what came before
+	for len(shards) > 0 {
+		// The archive never holds events without what came before.
+		ready, later := a.ready(shards)
+		if len(ready) == 0 {
+			return nil
 		}
-		if err := a.shard(ctx, s, c, to.Seqs[s.ID]); err != nil {
+		if err := a.sideBySide(ctx, ready, to); err != nil {
 			return err
 		}
+		shards = later
 	}
 	return nil
+}
+
+// ready parts the shards whose parents are archived to their ends from the
+// others.
+func (a *Archiver) ready(shards []leat.Shard) (ready, later []leat.Shard) {
+	for _, s := range shards {
+		if slices.ContainsFunc(s.Parents, func(p leat.ShardID) bool { return a.chains[p].tail.Kind != kindClose }) {
+			later = append(later, s)
+		} else {
+			ready = append(ready, s)
+		}
+	}
+	return ready, later
+}
+
+// sideBySide archives shards on all cores: to compress events takes longer than
+// to append them.
+func (a *Archiver) sideBySide(ctx context.Context, shards []leat.Shard, to leat.Checkpoint) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, s := range shards {
+		group.Go(func() error { return a.shard(ctx, s, a.chains[s.ID], to.Seqs[s.ID]) })
+	}
+	return group.Wait()
 }
 
 // open reads how far the log is archived and checks that this lies on its
@@ -319,7 +350,7 @@ func (a *Archiver) shard(ctx context.Context, s leat.Shard, c *chain, to uint64)
 		if err := a.add(ctx, s.ID, c, b); err != nil {
 			return err
 		}
-		a.found += uint64(len(b.events))
+		a.found.Add(uint64(len(b.events)))
 	}
 	if c.pending != nil && (s.Closed || c.tail.Total.Events < to || !time.Now().Before(c.due)) {
 		if err := a.cut(ctx, s.ID, c); err != nil {
@@ -369,12 +400,14 @@ func earlier(at, now time.Time) time.Time {
 // cut archives the pending segment of a shard: the file first, then the manifest
 // that makes it part of the archive.
 func (a *Archiver) cut(ctx context.Context, shard leat.ShardID, c *chain) error {
-	a.file.Reset()
-	desc, err := c.pending.finish(&a.file)
+	file := a.files.Get().(*bytes.Buffer)
+	defer a.files.Put(file)
+	file.Reset()
+	desc, err := c.pending.finish(file)
 	if err != nil {
 		return err
 	}
-	if desc.Object, err = a.createSegment(ctx, shard, desc, a.file.Bytes()); err != nil {
+	if desc.Object, err = a.createSegment(ctx, shard, desc, file.Bytes()); err != nil {
 		return err
 	}
 	m := a.next(c, shard, kindSegment)
