@@ -1,0 +1,203 @@
+package webhook
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/leathq/leat"
+)
+
+// DefaultMaxBytes is how large a body may be when Verifier.MaxBytes is 0.
+const DefaultMaxBytes = 16 << 20
+
+// Handler returns a handler that receives what a Destination sends and hands the
+// events of each request to handle. It answers 204 when that succeeds, 500 when
+// it fails, so that the events come again, 401 to requests that are not verified
+// and 400 or 413 to those that are no CloudEvents or too large. It does not tell
+// the sender why.
+//
+// Events come at least once, and in order within a stream: handle deduplicates
+// by stream and ID, best in the transaction in which it does its work.
+func (v Verifier) Handler(handle func(ctx context.Context, events []leat.Event) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			http.Error(w, "POST CloudEvents", http.StatusMethodNotAllowed)
+			return
+		}
+		events, err := v.Receive(r)
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrUnverified):
+			http.Error(w, "not verified", http.StatusUnauthorized)
+			return
+		case errors.Is(err, errTooLarge):
+			http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+			return
+		case errors.Is(err, leat.ErrInvalid):
+			http.Error(w, "no CloudEvents", http.StatusBadRequest)
+			return
+		default: // it was cut off
+			http.Error(w, "not read", http.StatusRequestTimeout)
+			return
+		}
+		if err := handle(r.Context(), events); err != nil {
+			http.Error(w, "not handled", http.StatusInternalServerError)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+}
+
+var errTooLarge = errors.New("too large")
+
+// Receive reads a request, verifies it, and returns its events as they were
+// recorded where they come from. Meta also has "sequence", the event's version
+// in its stream, and where it was recorded. The error wraps ErrUnverified, or
+// leat.ErrInvalid when it is no CloudEvent, or is that of reading the body.
+func (v Verifier) Receive(r *http.Request) ([]leat.Event, error) {
+	most := cmp.Or(v.MaxBytes, DefaultMaxBytes)
+	body, err := io.ReadAll(io.LimitReader(r.Body, most+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the request: %w", err)
+	}
+	if int64(len(body)) > most {
+		return nil, fmt.Errorf("%w: %w", errTooLarge, &leat.InvalidError{Field: "body", Limit: fmt.Sprintf("at most %d bytes", most)})
+	}
+	if err := v.Verify(r.Header, body, time.Now()); err != nil {
+		return nil, err
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case err == nil && media == typeStructured:
+		e, err := decodeJSON(body)
+		if err != nil {
+			return nil, err
+		}
+		return []leat.Event{e}, nil
+	case err == nil && media == typeBatch:
+		var all []json.RawMessage
+		if err := json.Unmarshal(body, &all); err != nil {
+			return nil, invalid("body", "a JSON array of CloudEvents", "")
+		}
+		events := make([]leat.Event, len(all))
+		for i, one := range all {
+			if events[i], err = decodeJSON(one); err != nil {
+				return nil, fmt.Errorf("event %d of the batch: %w", i, err)
+			}
+		}
+		return events, nil
+	}
+	e, err := decodeHeaders(r.Header, body)
+	if err != nil {
+		return nil, err
+	}
+	return []leat.Event{e}, nil
+}
+
+func invalid(field, limit, got string) error {
+	return &leat.InvalidError{Field: field, Limit: limit, Got: got}
+}
+
+// decodeHeaders reads an event in binary mode. Its attributes must be those that
+// webhook-id stands for.
+func decodeHeaders(h http.Header, body []byte) (leat.Event, error) {
+	values := map[string]string{contentType: h.Get("Content-Type")}
+	for name := range h {
+		if attribute, ok := strings.CutPrefix(strings.ToLower(name), "ce-"); ok {
+			values[attribute] = unescape(h.Get(name))
+		}
+	}
+	if id := h.Get(HeaderID); id != identify(inOrder(values)) {
+		return leat.Event{}, fmt.Errorf("%w: its attributes are not those that %s stands for", ErrUnverified, HeaderID)
+	}
+	return assemble(values, body)
+}
+
+// decodeJSON reads an event in the JSON format.
+func decodeJSON(text []byte) (leat.Event, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return leat.Event{}, invalid("event", "a JSON object", "")
+	}
+	values := make(map[string]string)
+	var data []byte
+	for name, raw := range members {
+		switch name {
+		case "data":
+			data = raw
+		case "data_base64":
+			var coded string
+			if err := json.Unmarshal(raw, &coded); err != nil {
+				return leat.Event{}, invalid(name, "a string", "")
+			}
+			var err error
+			if data, err = base64.StdEncoding.DecodeString(coded); err != nil {
+				return leat.Event{}, invalid(name, "Base64", "")
+			}
+		default:
+			var value string
+			if err := json.Unmarshal(raw, &value); err != nil {
+				value = string(raw) // a number or a boolean, from another sender
+			}
+			values[name] = value
+		}
+	}
+	return assemble(values, data)
+}
+
+// core are the attributes that are fields of an Event, in the order in which
+// attributes returns them.
+var core = []string{"specversion", "id", "source", "type", "subject", "time", contentType}
+
+// inOrder returns attributes in the order in which attributes returns them.
+func inOrder(values map[string]string) []attribute {
+	all := make([]attribute, 0, len(values))
+	for _, name := range core {
+		all = append(all, attribute{name, values[name]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if !slices.Contains(core, name) {
+			all = append(all, attribute{name, values[name]})
+		}
+	}
+	return all
+}
+
+// assemble makes an event of its attributes.
+func assemble(values map[string]string, data []byte) (leat.Event, error) {
+	if values["specversion"] != specVersion {
+		return leat.Event{}, invalid("specversion", specVersion, fmt.Sprintf("%q", values["specversion"]))
+	}
+	for _, name := range []string{"id", "source", "type", "subject"} {
+		if values[name] == "" {
+			return leat.Event{}, invalid(name, "set", "nothing")
+		}
+	}
+	e := leat.Event{
+		ID: values["id"], Stream: values["subject"], Type: values["type"], Source: cutSource(values["source"]),
+		ContentType: cmp.Or(values[contentType], leat.DefaultContentType), Data: data,
+	}
+	if text := values["time"]; text != "" {
+		t, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			return leat.Event{}, invalid("time", "as RFC 3339 has it", fmt.Sprintf("%q", text))
+		}
+		e.Time = t.UTC()
+	}
+	for _, a := range inOrder(values)[len(core):] {
+		e.Meta = append(e.Meta, leat.Attr{Key: a.name, Value: a.value})
+	}
+	return e, nil
+}
