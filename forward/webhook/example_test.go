@@ -1,0 +1,122 @@
+package webhook_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/forward/tolog"
+	"github.com/leathq/leat/forward/webhook"
+	"github.com/leathq/leat/service"
+)
+
+// What follows is what docs/forwarding.md shows.
+
+func forwardToPartner(ctx context.Context, log leat.Log, leases leat.Leases, checkpoints service.CheckpointStore, secret webhook.Secret) error {
+	to, err := webhook.New(webhook.Config{
+		URL:     "https://partner.example/events",
+		Mode:    webhook.Batch,
+		Secrets: []webhook.Secret{secret},
+	})
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	app, err := service.NewApp(service.Config{Log: log, Leases: leases},
+		service.Forwarder{
+			Name:        "partner",
+			Filter:      leat.Filter{Categories: []string{"order"}},
+			To:          to,
+			Checkpoints: checkpoints,
+		})
+	if err != nil {
+		return err
+	}
+	return app.Run(ctx)
+}
+
+func withoutCustomer(r leat.Recorded) (leat.Recorded, error) {
+	var order struct {
+		Customer string          `json:"customer,omitempty"`
+		Lines    json.RawMessage `json:"lines"`
+	}
+	if err := json.Unmarshal(r.Data, &order); err != nil {
+		return r, err // parked
+	}
+	if order.Customer == "test" {
+		return r, service.ErrSkipped
+	}
+	order.Customer = ""
+	data, err := json.Marshal(order)
+	r.Data = data
+	return r, err
+}
+
+func forwardToReporting(reporting leat.Log, checkpoints service.CheckpointStore) service.Runner {
+	return service.Forwarder{
+		Name:        "to-reporting",
+		Filter:      leat.Filter{Categories: []string{"order", "invoice"}},
+		To:          &tolog.Destination{Log: reporting},
+		Checkpoints: checkpoints,
+	}
+}
+
+func receive(db *sql.DB, secret webhook.Secret) {
+	receiver := webhook.Verifier{Secrets: []webhook.Secret{secret}}
+	http.Handle("/events", receiver.Handler(func(ctx context.Context, events []leat.Event) error {
+		return inTransaction(ctx, db, func(tx *sql.Tx) error {
+			for _, e := range events {
+				first, err := remember(ctx, tx, e.Stream, e.ID)
+				if err != nil {
+					return err // 500: all of them come again
+				}
+				if first {
+					if err := apply(ctx, tx, e); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}))
+}
+
+var (
+	inTransaction func(context.Context, *sql.DB, func(*sql.Tx) error) error
+	remember      func(ctx context.Context, tx *sql.Tx, stream, id string) (first bool, err error)
+	apply         func(context.Context, *sql.Tx, leat.Event) error
+)
+
+// They are compiled, and not called.
+var _ = []any{forwardToPartner, forwardToReporting, receive}
+
+func TestTransform(t *testing.T) {
+	for data, left := range map[string]string{
+		`{"customer":"c1","lines":[1]}`: `{"lines":[1]}`, `{"customer":"test","lines":[]}`: service.ErrSkipped.Error(),
+	} {
+		r, err := withoutCustomer(leat.Recorded{Event: leat.Event{Data: []byte(data)}})
+		if got := string(r.Data); err == nil && got != left || err != nil && err.Error() != left {
+			t.Errorf("%s becomes %s, %v; want %s", data, got, err, left)
+		}
+	}
+}
+
+// The Go that the page shows stands in a file that is compiled.
+func TestPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/forwarding.md")
+	ok(t, err)
+	program, err := os.ReadFile("example_test.go")
+	ok(t, err)
+	squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		if !strings.Contains(squeeze(string(program)), squeeze(block[1])) {
+			t.Errorf("not in example_test.go:\n%s", block[1])
+		}
+	}
+}
