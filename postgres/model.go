@@ -75,6 +75,32 @@ func (m *Model) checkpoint(ctx context.Context, name string) (c leat.Checkpoint,
 	return c, err
 }
 
+// Applications implements service.CheckpointStore.
+func (m *Model) Applications(ctx context.Context) ([]string, error) {
+	names, err := m.applications(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list applications: %w", err)
+	}
+	return names, nil
+}
+
+func (m *Model) applications(ctx context.Context) ([]string, error) {
+	if err := m.createTables(ctx); err != nil {
+		return nil, err
+	}
+	rows, err := m.pool.Query(ctx, "select name from leat_application where log <> '' union select name from leat_parked")
+	if err != nil {
+		return nil, err
+	}
+	names, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+		var name string
+		err := row.Scan(&name)
+		return untext(name), err
+	})
+	slices.Sort(names)
+	return names, err
+}
+
 // Save implements service.CheckpointStore.
 func (m *Model) Save(ctx context.Context, s service.Step) error {
 	return m.Commit(ctx, s, func(context.Context, pgx.Tx) error { return nil })

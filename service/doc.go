@@ -32,7 +32,14 @@
 // database, with its error, together with the checkpoint. Every later event of
 // the same stream is parked behind it, so that a stream is never handled out of
 // order; other streams go on. See [CheckpointStore] for what to do with parked
-// events.
+// events, and leat parked to do it from a shell.
+//
+// # How it fares
+//
+// Every application keeps a ledger ([App.Status]): what became of the events of
+// each shard, how far behind it is, and how fast. When the log is at a server the
+// App reports it there, for leat apps and metrics to show ([Config.Reporter]).
+// [App.Pause] holds an application still in one process, leat apps pause in all.
 //
 // The package imports only the standard library and package leat.
 package service

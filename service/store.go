@@ -21,6 +21,10 @@ type CheckpointStore interface {
 	// when it has not begun.
 	Checkpoint(ctx context.Context, name string) (leat.Checkpoint, error)
 
+	// Applications returns the names of the applications that have begun or have
+	// parked events, sorted.
+	Applications(ctx context.Context) ([]string, error)
+
 	// Save records a step, all of it or nothing. It fails with leat.ErrFenced
 	// unless the application stands at s.From: the stored log, epoch and
 	// sequences of all shards in s.To are those of s.From. (A sequence that is

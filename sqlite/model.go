@@ -99,6 +99,30 @@ func (m *Model) Checkpoint(ctx context.Context, name string) (leat.Checkpoint, e
 	return c, nil
 }
 
+// Applications implements service.CheckpointStore.
+func (m *Model) Applications(ctx context.Context) ([]string, error) {
+	var names []string
+	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		rows, err := Query(ctx, tx, "select name from leat_application union select name from leat_parked order by name")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				return err
+			}
+			names = append(names, name)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list applications: %w", err)
+	}
+	return names, nil
+}
+
 // Save implements service.CheckpointStore.
 func (m *Model) Save(ctx context.Context, s service.Step) error {
 	return m.Commit(ctx, s, func(context.Context, *sql.Tx) error { return nil })

@@ -121,15 +121,12 @@ func (cmd appsListCmd) show(ctx context.Context, c console, r leat.Reporter) err
 	return err
 }
 
-// cutLines cuts lines to a width, unless that is 0.
+// cutLines cuts lines to a width, unless that is 0, and spaces at their ends.
 func cutLines(s string, width int) string {
-	if width == 0 {
-		return s
-	}
 	var b strings.Builder
 	for line := range strings.Lines(s) {
-		line = strings.TrimRight(line, "\n")
-		if r := []rune(line); len(r) > width {
+		line = strings.TrimRight(line, " \n")
+		if r := []rune(line); width > 0 && len(r) > width {
 			line = string(r[:width-1]) + "…"
 		}
 		b.WriteString(line + "\n")

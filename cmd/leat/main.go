@@ -35,6 +35,7 @@ type cli struct {
 	Restore restoreCmd `cmd:"" help:"Make a log again from its archive."`
 	Retain  retainCmd  `cmd:"" help:"Remove old events from a log that are safe in its archive."`
 	Apps    appsCmd    `cmd:"" help:"Show how the applications fare that read a log, and pause them."`
+	Parked  parkedCmd  `cmd:"" help:"Show the events that applications could not handle, and deal with them."`
 	Doctor  doctorCmd  `cmd:"" help:"Check everything that a log's directory holds."`
 	Serve   serveCmd   `cmd:"" help:"Serve the logs in a directory to other processes."`
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/internal/pgtest"
 )
 
 // binaryDir is where binary built.
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	code := m.Run()
+	code := pgtest.Main(m)
 	if binaryDir != "" {
 		_ = os.RemoveAll(binaryDir)
 	}

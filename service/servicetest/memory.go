@@ -96,6 +96,22 @@ func (m *Memory) Checkpoint(ctx context.Context, name string) (c leat.Checkpoint
 	return c, err
 }
 
+// Applications implements service.CheckpointStore.
+func (m *Memory) Applications(ctx context.Context) (names []string, err error) {
+	err = m.change(ctx, func(s *memory) error {
+		for name := range s.checkpoints {
+			names = append(names, name)
+		}
+		for at := range s.parked {
+			names = append(names, at.name)
+		}
+		slices.Sort(names)
+		names = slices.Compact(names)
+		return nil
+	})
+	return names, err
+}
+
 // Save implements service.CheckpointStore.
 func (m *Memory) Save(ctx context.Context, step service.Step) error {
 	return m.Commit(ctx, step, func(context.Context, *Tx) error { return nil })

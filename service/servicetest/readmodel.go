@@ -52,6 +52,7 @@ func TestReadModel[Tx any](t *testing.T, create func(t testing.TB) Database[Tx])
 		{"workers with other shards do not fence each other", (*desk[Tx]).shards},
 		{"a new epoch is taken over by all shards at once", (*desk[Tx]).epoch},
 		{"applications do not see each other", (*desk[Tx]).names},
+		{"applications are listed", (*desk[Tx]).applications},
 		{"parked events come back as they were, in order", (*desk[Tx]).parkedOrder},
 		{"parking commits with the checkpoint", (*desk[Tx]).parkedTogether},
 		{"what is done is taken off the list in the same transaction", (*desk[Tx]).done},
@@ -384,6 +385,23 @@ func (d *desk[Tx]) names() {
 	if events := d.list(""); len(events) != 1 || events[0].Stream != "a-1" {
 		d.Fatalf("%q has parked %v, want a-1 alone", app, events)
 	}
+}
+
+func (d *desk[Tx]) applications() {
+	lists := func(want ...string) {
+		d.Helper()
+		got, err := d.Open(d).Applications(d.Context())
+		d.ok(err)
+		if !slices.Equal(got, want) {
+			d.Fatalf("applications %q, want %q", got, want)
+		}
+	}
+	lists()
+	d.save(step(leat.Checkpoint{}, at(5), waits("a-1", 1, "no"), waits("a-1", 2, "")))
+	begun, parked := "Ünïcode'\";--", "a"
+	d.ok(d.model.Save(d.Context(), service.Step{Name: begun, To: at()}))
+	d.ok(d.model.Save(d.Context(), service.Step{Name: parked, Park: []service.Parked{waits("b-1", 1, "no")}}))
+	lists(parked, app, begun)
 }
 
 func (d *desk[Tx]) parkedOrder() {
