@@ -57,6 +57,10 @@ type Aggregate[S, E any] struct {
 	// does not read long streams again.
 	Snapshots Snapshots
 
+	// evolve takes the place of Evolve for a Process, which also looks at what
+	// else was recorded of an event.
+	evolve func(s S, e E, of *leat.Event) S
+
 	once      sync.Once
 	invalid   error
 	cache     *cache[S]
@@ -177,7 +181,7 @@ func (a *Aggregate[S, E]) Do(ctx context.Context, log leat.Log, id string, decid
 
 // nothing is the result of a decision without events.
 func (a *Aggregate[S, E]) nothing(ctx context.Context, e *entry[S], c *command, refused error) (Result[S], error) {
-	if c.id != "" {
+	if c.id != "" && (refused != nil || !c.unasked) {
 		known, err := a.known(ctx, e, c)
 		if err != nil {
 			return Result[S]{}, errors.Join(refused, err)
@@ -213,8 +217,8 @@ func (a *Aggregate[S, E]) append(ctx context.Context, e *entry[S], c *command, e
 	}
 	s, version := e.state, e.version
 	e.forget()
-	for _, event := range events {
-		s = a.Evolve(s, event)
+	for i, event := range events {
+		s = a.next(s, event, &batch[i])
 	}
 	e.state, e.version = s, version+uint64(len(events))
 	e.last = mark{batch[len(batch)-1].ID, receipt.At}
@@ -317,6 +321,14 @@ func (a *Aggregate[S, E]) refresh(ctx context.Context, e *entry[S]) (changed boo
 	return true, nil
 }
 
+// next returns the state after an event.
+func (a *Aggregate[S, E]) next(s S, e E, of *leat.Event) S {
+	if a.evolve != nil {
+		return a.evolve(s, e, of)
+	}
+	return a.Evolve(s, e)
+}
+
 // shared returns a state as it may be given to others.
 func (a *Aggregate[S, E]) shared(s S) S {
 	if a.Clone == nil {
@@ -365,7 +377,7 @@ func (a *Aggregate[S, E]) init() {
 		return
 	case a.Types == nil:
 		field = "Types"
-	case a.Evolve == nil:
+	case a.Evolve == nil && a.evolve == nil:
 		field = "Evolve"
 	}
 	if field != "" {

@@ -46,8 +46,8 @@ type Config struct {
 	Drain time.Duration
 }
 
-// An App runs projections and reactors in one process, by itself or as one of a
-// fleet.
+// An App runs projections, reactors and processes in one operating system
+// process, by itself or as one of a fleet.
 type App struct {
 	config  Config
 	fleets  []*fleet
@@ -93,11 +93,13 @@ func NewApp(c Config, runners ...Runner) (*App, error) {
 		if err := r.validate(); err != nil {
 			return nil, err
 		}
-		if names[r.appName()] {
-			return nil, &leat.InvalidError{Field: "Name", Limit: "another for each application", Got: fmt.Sprintf("%q twice", r.appName())}
+		for _, f := range r.start(env) {
+			if names[f.name] {
+				return nil, &leat.InvalidError{Field: "Name", Limit: "another for each application", Got: fmt.Sprintf("%q twice", f.name)}
+			}
+			names[f.name] = true
+			a.fleets = append(a.fleets, f)
 		}
-		names[r.appName()] = true
-		a.fleets = append(a.fleets, r.start(env))
 	}
 	return a, nil
 }

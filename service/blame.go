@@ -1,6 +1,10 @@
 package service
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/leathq/leat"
+)
 
 // Transient marks an error that the event is not to blame for, as of a database
 // that is away. The event is tried again until it succeeds, however often that
@@ -19,6 +23,14 @@ func (e *transientError) Unwrap() error { return e.error }
 func isTransient(err error) bool {
 	_, ok := errors.AsType[*transientError](err)
 	return ok
+}
+
+// blameless reports whether an error says nothing about the event that was
+// handled. Such is also that the log, or who called it, has no room or is away:
+// any other event would have met it, too.
+func blameless(err error) bool {
+	away := errors.Is(err, leat.ErrFull) || errors.Is(err, leat.ErrUncertain) || errors.Is(err, leat.ErrUnavailable)
+	return isTransient(err) || away && !isPermanent(err)
 }
 
 // Late marks the error of a ReadModel's Commit that was rolled back because of

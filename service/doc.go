@@ -17,6 +17,14 @@
 // that caused them ([CausedBy]). A [Forwarder] hands events on to another
 // system, at least once and under the ID they have. An [App] runs them all.
 //
+// # Act over time
+//
+// A [Process] decides on events as an Aggregate decides on commands: which
+// events of its own to record, which commands to have carried out, which timers
+// to set. All of it is recorded on its own stream before it happens, and what
+// became of it after; so nothing is sent twice or lost, whatever dies or is
+// replayed.
+//
 // # Share the work
 //
 // An App works on the shards of the log side by side, on a child after its

@@ -120,8 +120,6 @@ func (e SendErrors) OrNil() error {
 	return nil
 }
 
-func (f Forwarder) appName() string { return f.Name }
-
 func (f Forwarder) validate() error {
 	switch {
 	case f.Checkpoints == nil:
@@ -134,7 +132,7 @@ func (f Forwarder) validate() error {
 	return validate("Forwarder", f.Name, f.Filter)
 }
 
-func (f Forwarder) start(env env) *fleet {
+func (f Forwarder) start(env env) []*fleet {
 	h := handling{
 		prepare: f.Transform,
 		bounds:  f.To.Bounds(),
@@ -142,9 +140,9 @@ func (f Forwarder) start(env env) *fleet {
 		taken:   new(atomic.Uint64),
 		handled: (*tally).forward,
 	}
-	return newFleet(env, f.Name, f.Checkpoints, func(w worker, s leat.Shard) run {
+	return []*fleet{newFleet(env, f.Name, f.Checkpoints, func(w worker, s leat.Shard) run {
 		return forwarderRun{f.To, newLaneRun(h, application{worker: w, store: f.Checkpoints, filter: f.Filter, shard: s})}
-	})
+	})}
 }
 
 // A forwarderRun is a Forwarder at work on a shard.

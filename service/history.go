@@ -89,7 +89,7 @@ func (a *Aggregate[S, E]) fold(e *entry[S], r leat.Recorded) error {
 	}
 	s := e.state
 	e.forget()
-	e.state = a.Evolve(s, event)
+	e.state = a.next(s, event, &r.Event)
 	e.version, e.last = r.Version, mark{r.ID, r.At}
 	return nil
 }

@@ -256,7 +256,7 @@ func (r *laneRun) probe(stop context.Context, handled int, err error) {
 // before another attempt.
 func (r *laneRun) judge(f failure) (pause bool) {
 	t := f.lane.tasks[0]
-	passing, alive := isTransient(f.err), r.alive(t)
+	passing, alive := blameless(f.err), r.alive(t)
 	lasting := isPermanent(f.err) && !passing
 	t.failures++
 	if f.of > 1 { // nobody can tell which of them is to blame
@@ -269,7 +269,7 @@ func (r *laneRun) judge(f failure) (pause bool) {
 	if passing {
 		return true
 	}
-	if lasting || (alive || t.attempts == 0) && !errors.Is(f.err, leat.ErrUnavailable) || r.taken == nil {
+	if lasting || alive || t.attempts == 0 || r.taken == nil {
 		t.attempts++
 	}
 	if lasting || t.attempts >= r.retry.Attempts {

@@ -17,6 +17,10 @@ type command struct {
 	id   string
 	time time.Time
 	meta leat.Meta
+
+	// unasked says that the caller does not care whether a command that decided
+	// nothing was carried out before, which costs an append to find out.
+	unasked bool
 }
 
 // CommandID makes Aggregate.Do carry out a command once: its events get the IDs

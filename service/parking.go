@@ -89,8 +89,8 @@ func (a *application) retryStream(stop, work context.Context, events []Parked, h
 			a.unparked()
 		case errors.Is(err, ErrNotParked):
 			return true, nil // it was handled or discarded meanwhile, and what is left will be due
-		case fatal(err), isTransient(err):
-			return true, err
+		case fatal(err), blameless(err):
+			return true, err // and the event stays due
 		default:
 			a.failed(err)
 			a.logger.Error("parked event failed again", "application", a.name, "stream", p.Stream, "version", p.Version, "error", err)

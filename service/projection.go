@@ -38,8 +38,6 @@ type Projection[Tx any] struct {
 	Then func(ctx context.Context) error
 }
 
-func (p Projection[Tx]) appName() string { return p.Name }
-
 func (p Projection[Tx]) validate() error {
 	switch {
 	case p.Into == nil:
@@ -50,11 +48,11 @@ func (p Projection[Tx]) validate() error {
 	return validate("Projection", p.Name, p.Filter)
 }
 
-func (p Projection[Tx]) start(env env) *fleet {
+func (p Projection[Tx]) start(env env) []*fleet {
 	turn := make(chan struct{}, 1)
-	return newFleet(env, p.Name, p.Into, func(w worker, s leat.Shard) run {
+	return []*fleet{newFleet(env, p.Name, p.Into, func(w worker, s leat.Shard) run {
 		return &projectionRun[Tx]{p, application{worker: w, store: p.Into, filter: p.Filter, shard: s}, turn}
-	})
+	})}
 }
 
 // A projectionRun is a projection at work on a shard.

@@ -21,6 +21,10 @@ const DefaultParallel = 16
 // drains. After a crash the events done since then come again: about 3,000 of a
 // shard at most. An event that is slow, or pauses before another attempt, holds
 // its shard up once 1,000 or more are read behind it.
+//
+// An error that wraps leat.ErrFull, leat.ErrUncertain or leat.ErrUnavailable, or
+// is Transient, says nothing about the event: it is tried again until that has
+// passed, and never parked for it.
 type Reactor struct {
 	// Name is the application's, under which its checkpoint is kept.
 	Name string
@@ -38,8 +42,6 @@ type Reactor struct {
 	Parallel int
 }
 
-func (r Reactor) appName() string { return r.Name }
-
 func (r Reactor) validate() error {
 	switch {
 	case r.Checkpoints == nil:
@@ -52,13 +54,19 @@ func (r Reactor) validate() error {
 	return validate("Reactor", r.Name, r.Filter)
 }
 
-func (r Reactor) start(env env) *fleet {
+func (r Reactor) start(env env) []*fleet {
+	newRun := r.runs()
+	return []*fleet{newFleet(env, r.Name, r.Checkpoints, func(w worker, s leat.Shard) run { return newRun(w, s) })}
+}
+
+// runs returns what makes a run for each shard.
+func (r Reactor) runs() func(worker, leat.Shard) *laneRun {
 	h := handling{
 		handle: func(ctx context.Context, events []leat.Recorded) error { return r.React(ctx, events[0]) },
 		bounds: Bounds{Events: 1},
 		slots:  make(chan struct{}, cmp.Or(r.Parallel, DefaultParallel)),
 	}
-	return newFleet(env, r.Name, r.Checkpoints, func(w worker, s leat.Shard) run {
+	return func(w worker, s leat.Shard) *laneRun {
 		return newLaneRun(h, application{worker: w, store: r.Checkpoints, filter: r.Filter, shard: s})
-	})
+	}
 }

@@ -9,15 +9,13 @@ import (
 	"github.com/leathq/leat"
 )
 
-// A Runner is an application that an App runs: a [Projection], a [Reactor] or a
+// A Runner is what an App runs: a [Projection], a [Reactor], a [Process] or a
 // [Forwarder].
 type Runner interface {
-	// appName returns the name of the application.
-	appName() string
 	// validate returns an error that names the field which is wrong.
 	validate() error
-	// start returns what runs.
-	start(env env) *fleet
+	// start returns the applications that run, each with a name of its own.
+	start(env env) []*fleet
 }
 
 // A Retry says how often and when something that failed is tried again. The

@@ -1,5 +1,5 @@
-// Package sqlite keeps read models, checkpoints, parked events and snapshots in
-// SQLite.
+// Package sqlite keeps read models, checkpoints, parked events, timers and snapshots
+// in SQLite.
 //
 // [Open] opens a database as a service needs it, [ReadModel] makes it one that
 // projections write to, and [Exec] runs statements that are prepared once:
@@ -36,6 +36,8 @@
 //	leat_checkpoint    name, shard, seq                   how far it has got in each shard
 //	leat_parked        name, stream, version, shard, seq, id, type, error, attempts, at,
 //	                   retry, discarded, reason           events it could not handle
+//	leat_timer         name, stream, timer, version, key, due
+//	                                                      timers of processes; key is the stream's hash key
 //	leat_snapshot      stream, reducer, data              a cache: delete what you like, when you like
 //
 // Times are nanoseconds since 1970; retry is 1 when the event is to be tried

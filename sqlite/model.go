@@ -16,8 +16,8 @@ import (
 )
 
 // A Model is a service.ReadModel in a SQLite database, and so also a
-// service.CheckpointStore; and it is a service.SnapshotStore. It is safe for
-// concurrent use.
+// service.CheckpointStore; and it is a service.ProcessStore and a
+// service.SnapshotStore. It is safe for concurrent use.
 type Model struct {
 	db       *sql.DB
 	writer   chan struct{} // held by who writes; shared by all Models of db
@@ -29,6 +29,7 @@ type Model struct {
 
 var (
 	_ service.ReadModel[*sql.Tx] = (*Model)(nil)
+	_ service.ProcessStore       = (*Model)(nil)
 	_ service.SnapshotStore      = (*Model)(nil)
 )
 
@@ -79,6 +80,16 @@ create table if not exists leat_parked (
 	reason    text not null default '',
 	primary key (name, stream, version)
 ) without rowid;
+create table if not exists leat_timer (
+	name    text not null,
+	stream  text not null,
+	timer   text not null,
+	version integer not null,
+	key     blob not null,
+	due     integer not null,
+	primary key (name, stream, timer)
+) without rowid;
+create index if not exists leat_timer_due on leat_timer (name, due);
 create table if not exists leat_snapshot (
 	stream  text not null,
 	reducer text not null,

@@ -64,3 +64,10 @@ func TestSnapshotStore(t *testing.T) {
 		return func(t testing.TB) service.SnapshotStore { return sqlite.ReadModel(open(t, path)) }
 	})
 }
+
+func TestProcessStore(t *testing.T) {
+	servicetest.TestProcessStore(t, func(t testing.TB) func(testing.TB) service.ProcessStore {
+		path := filepath.Join(t.TempDir(), "test.db")
+		return func(t testing.TB) service.ProcessStore { return sqlite.ReadModel(open(t, path)) }
+	})
+}

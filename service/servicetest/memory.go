@@ -14,13 +14,17 @@ import (
 	"github.com/leathq/leat/service"
 )
 
-// Memory is a service.ReadModel that keeps strings by key, and a
-// service.SnapshotStore. It is safe for concurrent use. Make one with NewMemory.
+// Memory is a service.ReadModel that keeps strings by key, a
+// service.ProcessStore and a service.SnapshotStore. It is safe for concurrent
+// use. Make one with NewMemory.
 type Memory struct {
 	turn  chan struct{} // taken by who reads or writes
 	state memory
 
 	snapshots sync.Map // [2]string{stream, reducer} to []byte
+
+	mu     sync.Mutex
+	timers map[[3]string]service.Timer // by application, stream and name
 }
 
 // A Tx is a transaction of Memory.
@@ -51,6 +55,7 @@ type entry struct {
 
 var (
 	_ service.ReadModel[*Tx] = (*Memory)(nil)
+	_ service.ProcessStore   = (*Memory)(nil)
 	_ service.SnapshotStore  = (*Memory)(nil)
 )
 
@@ -58,7 +63,7 @@ var (
 func NewMemory() *Memory {
 	return &Memory{turn: make(chan struct{}, 1), state: memory{
 		data: make(map[string]string), checkpoints: make(map[string]leat.Checkpoint), parked: make(map[place]entry),
-	}}
+	}, timers: make(map[[3]string]service.Timer)}
 }
 
 // Data returns a copy of what is stored.
@@ -208,6 +213,42 @@ func (m *Memory) Discard(ctx context.Context, name, stream string, version uint6
 		s.parked[at] = e
 		return nil
 	})
+}
+
+// SetTimer implements service.ProcessStore.
+func (m *Memory) SetTimer(_ context.Context, app string, t service.Timer) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if at := [3]string{app, t.Stream, t.Name}; m.timers[at].Version <= t.Version {
+		m.timers[at] = t
+	}
+	return nil
+}
+
+// DropTimer implements service.ProcessStore.
+func (m *Memory) DropTimer(_ context.Context, app string, t service.Timer) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if at := [3]string{app, t.Stream, t.Name}; m.timers[at].Version <= t.Version {
+		delete(m.timers, at)
+	}
+	return nil
+}
+
+// DueTimers implements service.ProcessStore.
+func (m *Memory) DueTimers(_ context.Context, app string, from, to leat.HashKey, by time.Time, most int) ([]service.Timer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var due []service.Timer
+	for at, t := range m.timers {
+		if key := leat.RouteHash(t.Stream); at[0] == app && !t.Due.After(by) && from.Compare(key) <= 0 && key.Compare(to) <= 0 {
+			due = append(due, t)
+		}
+	}
+	slices.SortFunc(due, func(a, b service.Timer) int {
+		return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Name, b.Name))
+	})
+	return due[:min(most, len(due))], nil
 }
 
 // Snapshot implements service.SnapshotStore.

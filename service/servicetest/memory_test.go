@@ -28,3 +28,10 @@ func TestMemoryKeepsSnapshots(t *testing.T) {
 		return func(testing.TB) service.SnapshotStore { return m }
 	})
 }
+
+func TestMemoryKeepsTimers(t *testing.T) {
+	servicetest.TestProcessStore(t, func(testing.TB) func(testing.TB) service.ProcessStore {
+		m := servicetest.NewMemory()
+		return func(testing.TB) service.ProcessStore { return m }
+	})
+}
