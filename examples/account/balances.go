@@ -11,7 +11,7 @@ import (
 )
 
 // balances writes each account's balance into the service's own database.
-func balances(db *sql.DB) service.Runner {
+func balances(db *sql.DB) service.Projection[*sql.Tx] {
 	return service.Projection[*sql.Tx]{
 		Name: "balances/v1", Into: sqlite.ReadModel(db),
 		Filter: leat.Filter{Categories: []string{"account"}},

@@ -57,7 +57,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// What the README and the guide show is this program.
+// What the README and the guides show is this program.
 func TestPages(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
@@ -71,7 +71,7 @@ func TestPages(t *testing.T) {
 		}
 		program.Write(text)
 	}
-	for _, page := range []string{"../../README.md", "../../docs/your-first-service.md"} {
+	for _, page := range []string{"../../README.md", "../../docs/your-first-service.md", "../../docs/testing-services.md"} {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)

@@ -7,6 +7,17 @@
 //		When(Cancel("changed my mind")).
 //		Then(Cancelled{…})
 //
+// What a projection makes of events, and that it makes the same of them whatever
+// fails and whenever it is killed:
+//
+//	servicetest.ForProjection(t, newStock).
+//		Given(servicetest.Events(t, types, "stock-1", Received{Units: 5}, Sold{Units: 2})...).
+//		Then(map[string]int{"stock-1": 3}).
+//		ThenDespiteFailures()
+//
+// [ForReactor] does it for reactors. For time there is package testing/synctest:
+// everything here works in its bubble.
+//
 // [Memory] is a read model in memory, for tests of projections and reactors.
 // [TestReadModel] is the conformance suite for those who write a
 // service.ReadModel.

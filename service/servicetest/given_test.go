@@ -108,6 +108,22 @@ func (w *witness) Fatalf(f string, a ...any) {
 	panic(w)
 }
 
+// watch runs a test until it ends, and returns what it reported.
+func (w *witness) watch(test func(t testing.TB)) string {
+	func() {
+		defer func() {
+			if v := recover(); v != nil && v != any(w) {
+				panic(v)
+			}
+		}()
+		test(w)
+	}()
+	for _, f := range w.cleanup {
+		f()
+	}
+	return strings.Join(w.said, "\n")
+}
+
 func TestFailuresCanBeRead(t *testing.T) {
 	sloppy := orders()
 	sloppy.Evolve = careless
@@ -180,18 +196,7 @@ func TestFailuresCanBeRead(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := &witness{TB: t}
-			func() {
-				defer func() {
-					if v := recover(); v != nil && v != any(w) {
-						panic(v)
-					}
-				}()
-				c.test(w)
-			}()
-			for _, f := range w.cleanup {
-				f()
-			}
-			said := strings.Join(w.said, "\n")
+			said := w.watch(c.test)
 			if len(c.says) == 0 && said != "" {
 				t.Fatalf("it failed and said:\n%s", said)
 			}
