@@ -23,7 +23,8 @@ const startTime = 2 * time.Minute // within which a server must answer, on a bus
 type Server struct {
 	bin, dir   string
 	credential *syscall.Credential
-	databases  int
+	databases  int // how many there were
+	starts     int // how often it was started
 
 	process *os.Process
 	exited  chan struct{} // closed when the process has
@@ -89,11 +90,12 @@ func Main(m *testing.M) int {
 }
 
 // URL returns the connection string of a database of the server.
-func (s *Server) URL(database string) string { return urlAt(s.dir, database) }
-
-func urlAt(dir, database string) string {
-	return fmt.Sprintf("host=%s user=leat dbname=%s sslmode=disable", dir, database)
+func (s *Server) URL(database string) string {
+	return fmt.Sprintf("host=%s user=leat dbname=%s sslmode=disable", s.dir, database)
 }
+
+// Socket returns the path of the Unix socket on which the server listens.
+func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
 
 // Database returns the connection string of an empty database: a schema, which
 // is made in no time, that the connections have all to themselves.
@@ -175,6 +177,7 @@ func (s *Server) run(ctx context.Context) error {
 
 // begin starts the process.
 func (s *Server) begin() error {
+	s.starts++ // what is left of a server that was killed still writes to its own
 	output, err := os.Create(s.output())
 	if err != nil {
 		return err
@@ -201,7 +204,7 @@ func (s *Server) close() error {
 	return os.RemoveAll(s.dir)
 }
 
-func (s *Server) output() string { return filepath.Join(s.dir, "output.log") }
+func (s *Server) output() string { return filepath.Join(s.dir, fmt.Sprintf("output%d.log", s.starts)) }
 
 // printed returns the end of what the server printed.
 func (s *Server) printed() string {

@@ -1,53 +1,43 @@
-package pgtest
+//go:build unix
+
+package killtest
 
 import (
 	"context"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 )
 
-// A Proxy stands between a server and those who connect through it. Its methods
-// are safe for concurrent use.
+// A Proxy stands between a server and those who connect to its Address. Its
+// methods are safe for concurrent use.
 type Proxy struct {
-	dir      string
-	server   string
-	listener net.Listener
-	group    sync.WaitGroup
+	Address         string // HOST:PORT on loopback
+	network, server string
+	listener        net.Listener
+	group           sync.WaitGroup
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool // both sides of each connection
 }
 
-const socket = ".s.PGSQL.5432"
-
-// NewProxy returns a proxy, which ends with the test.
-func (s *Server) NewProxy(t testing.TB) *Proxy {
+// NewProxy returns a proxy to a server, which ends with the test.
+func NewProxy(t testing.TB, network, server string) *Proxy {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "leat-pgproxy")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(dir, socket))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &Proxy{dir: dir, server: filepath.Join(s.dir, socket), listener: l, conns: make(map[net.Conn]bool)}
+	p := &Proxy{Address: l.Addr().String(), network: network, server: server, listener: l, conns: make(map[net.Conn]bool)}
 	p.group.Go(p.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
 		p.Cut()
 		p.group.Wait()
-		_ = os.RemoveAll(dir)
 	})
 	return p
 }
-
-// URL returns the connection string of a database, through the proxy.
-func (p *Proxy) URL(database string) string { return urlAt(p.dir, database) }
 
 // Cut cuts all connections, wherever they are. New ones can be made.
 func (p *Proxy) Cut() {
@@ -65,7 +55,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return // closed
 		}
-		server, err := new(net.Dialer).DialContext(context.Background(), "unix", p.server)
+		server, err := new(net.Dialer).DialContext(context.Background(), p.network, p.server)
 		if err != nil {
 			_ = client.Close() // the server is away
 			continue
