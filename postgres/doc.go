@@ -1,5 +1,5 @@
-// Package postgres keeps read models, checkpoints, parked events and snapshots in
-// PostgreSQL, through pgx.
+// Package postgres keeps read models, checkpoints, parked events, snapshots and
+// outboxes in PostgreSQL, through pgx.
 //
 // [Open] opens a database, [ReadModel] makes it one that projections write to,
 // and [Queue] sends many statements in one round trip:
@@ -36,12 +36,22 @@
 // constraint refuses is told only when many events are written; the projection
 // then finds the one to blame by committing them by halves ([service.Late]).
 //
+// # Outbox
+//
+// [Outbox.Put] is part of the service's own transaction; a service.Relay brings
+// what is put there into the log. It is woken by LISTEN and NOTIFY at once, and
+// looks each second where these do not work, as behind a pool of connections.
+// Commits that notify wait for each other for a moment.
+//
 // # Tables
 //
 //	leat_application   name, log, epoch                   one row an application
 //	leat_checkpoint    name, shard, seq                   how far it has got in each shard
 //	leat_parked        name, stream, version, shard, seq, id, type, error, attempts, at,
 //	                   retry, discarded, reason           events it could not handle
+//	leat_outbox        number, stream, id, type, source, time, contenttype, data, meta,
+//	                   parked                             events on their way into the log
+//	leat_relay         id, owner, until                   who brings them there
 //	leat_snapshot      stream, reducer, data              a cache: delete what you like, when you like
 //
 // They are created in the first schema of the search path when they are first

@@ -42,10 +42,28 @@ create table if not exists leat_snapshot (
 	reducer text collate "C" not null,
 	data    bytea not null,
 	primary key (stream, reducer)
+);
+create table if not exists leat_outbox (
+	number      bigint generated always as identity primary key,
+	stream      text not null,
+	id          text not null,
+	type        text not null,
+	source      text not null,
+	time        bigint not null,
+	contenttype text not null,
+	data        bytea not null,
+	meta        text not null,
+	parked      boolean not null default false
+);
+create index if not exists leat_outbox_waits on leat_outbox (number) where not parked;
+create table if not exists leat_relay (
+	id    int primary key,
+	owner text not null,
+	until timestamptz not null
 );`
 
 // lastTable is there when all are.
-const lastTable = "leat_snapshot"
+const lastTable = "leat_relay"
 
 // tablesLock is held by who creates tables: "if not exists" does not keep two
 // from creating the same one, and one of them from failing.

@@ -1,5 +1,5 @@
-// Package sqlite keeps read models, checkpoints, parked events, timers and snapshots
-// in SQLite.
+// Package sqlite keeps read models, checkpoints, parked events, timers, snapshots
+// and outboxes in SQLite.
 //
 // [Open] opens a database as a service needs it, [ReadModel] makes it one that
 // projections write to, and [Exec] runs statements that are prepared once:
@@ -30,6 +30,15 @@
 // the projection does them again. A killed process loses nothing. What a
 // service keeps here that is not made from events is only as safe as that.
 //
+// # Outbox
+//
+// [Outbox.Put] is part of the service's own transaction; a service.Relay brings
+// what is put there into the log: at once when it runs in the same process, on
+// the same *sql.DB, within a second otherwise. What the relay is given is synced
+// to the disk first, so that a power cut does not undo a change whose event is in
+// the log. It may undo the last changes together with their events: a service
+// that has told its callers of them sets synchronous to FULL.
+//
 // # Tables
 //
 //	leat_application   name, log, epoch                   one row an application
@@ -38,6 +47,9 @@
 //	                   retry, discarded, reason           events it could not handle
 //	leat_timer         name, stream, timer, version, key, due
 //	                                                      timers of processes; key is the stream's hash key
+//	leat_outbox        number, stream, id, type, source, time, contenttype, data, meta,
+//	                   parked                             events on their way into the log
+//	leat_relay         id, owner, until                   who brings them there
 //	leat_snapshot      stream, reducer, data              a cache: delete what you like, when you like
 //
 // Times are nanoseconds since 1970; retry is 1 when the event is to be tried

@@ -20,7 +20,7 @@ import (
 // service.SnapshotStore. It is safe for concurrent use.
 type Model struct {
 	db       *sql.DB
-	writer   chan struct{} // held by who writes; shared by all Models of db
+	hub      *hub
 	prepared prepared
 
 	mu    sync.Mutex
@@ -36,20 +36,37 @@ var (
 // ReadModel returns the read model in a database, which is best one that Open
 // has opened. It creates its tables when it first needs them.
 func ReadModel(db *sql.DB) *Model {
-	return &Model{db: db, writer: writerOf(db), prepared: prepared{db: db}}
+	return &Model{db: db, hub: hubOf(db), prepared: prepared{db: db}}
 }
 
-// writers holds a lock for each database that is in use: those who write queue
-// up for it, where SQLite would let them poll.
-var writers sync.Map // weak.Pointer[sql.DB] to chan struct{}
+// A hub is what all who use a database in this process share.
+type hub struct {
+	writer chan struct{} // held by who writes: they queue up, where SQLite would let them poll
 
-func writerOf(db *sql.DB) chan struct{} {
+	mu        sync.Mutex
+	listeners map[*func()]bool // called when events are put into the outbox
+}
+
+// hubs holds the hub of each database that is in use.
+var hubs sync.Map // weak.Pointer[sql.DB] to *hub
+
+func hubOf(db *sql.DB) *hub {
 	key := weak.Make(db)
-	lock, known := writers.LoadOrStore(key, make(chan struct{}, 1))
+	h, known := hubs.LoadOrStore(key, &hub{writer: make(chan struct{}, 1), listeners: make(map[*func()]bool)})
 	if !known {
-		runtime.AddCleanup(db, func(key weak.Pointer[sql.DB]) { writers.Delete(key) }, key)
+		runtime.AddCleanup(db, func(key weak.Pointer[sql.DB]) { hubs.Delete(key) }, key)
 	}
-	return lock.(chan struct{})
+	return h.(*hub)
+}
+
+// turn waits for the caller's turn to write. done ends it.
+func (h *hub) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case h.writer <- struct{}{}:
+		return func() { <-h.writer }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 const tables = `
@@ -95,6 +112,24 @@ create table if not exists leat_snapshot (
 	reducer text not null,
 	data    blob not null,
 	primary key (stream, reducer)
+);
+create table if not exists leat_outbox (
+	number      integer primary key autoincrement,
+	stream      text not null,
+	id          text not null,
+	type        text not null,
+	source      text not null,
+	time        integer not null,
+	contenttype text not null,
+	data        blob not null,
+	meta        text not null,
+	parked      integer not null default 0
+);
+create index if not exists leat_outbox_waits on leat_outbox (number) where parked = 0;
+create table if not exists leat_relay (
+	id    integer primary key,
+	owner text not null,
+	until integer not null
 );`
 
 // Checkpoint implements service.CheckpointStore.
@@ -177,12 +212,11 @@ func (m *Model) Transact(ctx context.Context, f func(ctx context.Context, tx *sq
 	if in, _ := ctx.Value(inTxKey{}).(*inTx); in != nil && in.prepared.db == m.db {
 		return errors.New("begin transaction: the context is that of another on the same database; use the one it has")
 	}
-	select {
-	case m.writer <- struct{}{}:
-		defer func() { <-m.writer }()
-	case <-ctx.Done():
-		return ctx.Err()
+	done, err := m.hub.turn(ctx)
+	if err != nil {
+		return err
 	}
+	defer done()
 	if err := m.createTables(ctx); err != nil {
 		return err
 	}

@@ -1,0 +1,563 @@
+package servicetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/service"
+)
+
+// An Outbox is a service.Outbox with what a service uses of it. Tx is the
+// database's transaction.
+type Outbox[Tx any] interface {
+	service.Outbox
+	Put(ctx context.Context, tx Tx, events ...leat.Event) error
+}
+
+// An OutboxDatabase is what TestOutbox needs to know of a database, and a log.
+type OutboxDatabase[Tx any] struct {
+	// Open returns the outbox in the database, as another process would open it.
+	Open func(t testing.TB) Outbox[Tx]
+
+	// Transact runs f in a transaction as a service does, again if the database
+	// asks for that.
+	Transact func(ctx context.Context, f func(ctx context.Context, tx Tx) error) error
+
+	// Next adds one to a number that is kept for a key, and returns it: the
+	// service's own change.
+	Next func(ctx context.Context, tx Tx, key string) (int, error)
+
+	// To is a new log.
+	To leat.Log
+}
+
+// TestOutbox proves what service.Outbox promises, together with the Relay.
+// create returns a new, empty database and a new log.
+func TestOutbox[Tx any](t *testing.T, create func(t testing.TB) OutboxDatabase[Tx]) {
+	checks := []struct {
+		name  string
+		check func(*office[Tx])
+	}{
+		{"what is committed is recorded as it was put", (*office[Tx]).recorded},
+		{"what is rolled back is not recorded", (*office[Tx]).rolledBack},
+		{"what cannot be recorded is not put", (*office[Tx]).invalid},
+		{"who listens is woken", (*office[Tx]).woken},
+		{"one relay works at a time", (*office[Tx]).held},
+		{"large events are taken few at a time", (*office[Tx]).large},
+		{"lost answers repeat nothing", (*office[Tx]).lost},
+		{"the order of a stream is that of its commits", (*office[Tx]).order},
+		{"a refused event holds up its stream alone", (*office[Tx]).refused},
+		{"a retry goes on in order", (*office[Tx]).retried},
+		{"discarding lets the next event through", (*office[Tx]).discarded},
+		{"settling twice does no harm", (*office[Tx]).settled},
+	}
+	for _, c := range checks {
+		t.Run(c.name, func(t *testing.T) {
+			db := create(t)
+			c.check(&office[Tx]{T: t, OutboxDatabase: db, outbox: db.Open(t)})
+		})
+	}
+}
+
+const relay = "relay/v1"
+
+// An office is where one check works.
+type office[Tx any] struct {
+	*testing.T
+	OutboxDatabase[Tx]
+	outbox Outbox[Tx]
+}
+
+func happened(stream, id, data string) leat.Event {
+	return leat.Event{ID: id, Stream: stream, Type: "Happened", Source: "test", Data: []byte(data)}
+}
+
+func (o *office[Tx]) ok(err error) {
+	o.Helper()
+	if err != nil {
+		o.Fatal(err)
+	}
+}
+
+func (o *office[Tx]) put(events ...leat.Event) {
+	o.Helper()
+	o.ok(o.Transact(o.Context(), func(ctx context.Context, tx Tx) error { return o.outbox.Put(ctx, tx, events...) }))
+}
+
+// start runs a relay until what it returns is called.
+func (o *office[Tx]) start(outbox service.Outbox, log leat.Log) (stop func()) {
+	ctx, cancel := context.WithCancel(o.Context())
+	ended := make(chan error, 1)
+	config := service.Config{
+		Log: log, Logger: slog.New(slog.DiscardHandler), Retry: service.Retry{First: time.Millisecond, Most: 10 * time.Millisecond}, LeaseTTL: 200 * time.Millisecond,
+	}
+	go func() { ended <- service.Relay{Name: relay, Outbox: outbox}.Run(ctx, config) }()
+	return func() {
+		o.Helper()
+		cancel()
+		if err := <-ended; err != nil {
+			o.Errorf("the relay ended: %v", err)
+		}
+	}
+}
+
+// history returns the events of the log, as STREAM:DATA.
+func (o *office[Tx]) history() (all []string) {
+	o.Helper()
+	for r, err := range leat.Read(o.Context(), o.To, leat.Filter{}, leat.Checkpoint{}) {
+		o.ok(err)
+		all = append(all, r.Stream+":"+string(r.Data))
+	}
+	return all
+}
+
+// until waits until a condition holds.
+func (o *office[Tx]) until(what string, holds func() bool) {
+	o.Helper()
+	for began := time.Now(); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			o.Fatalf("after a minute it does not hold that %s; the log has %q", what, o.history())
+		}
+	}
+}
+
+// relayed lets a relay work until the log has these events, in any order of
+// streams, and the outbox holds no others that wait.
+func (o *office[Tx]) relayed(want ...string) {
+	o.Helper()
+	stop := o.start(o.outbox, o.To)
+	o.until("the log has all events", func() bool { return len(o.history()) >= len(want) })
+	o.until("nothing waits", o.nothingWaits)
+	stop()
+	got := o.history()
+	byStream := func(a, b string) int {
+		a, _, _ = strings.Cut(a, ":")
+		b, _, _ = strings.Cut(b, ":")
+		return strings.Compare(a, b)
+	}
+	slices.SortStableFunc(got, byStream)
+	slices.SortStableFunc(want, byStream)
+	if !slices.Equal(got, want) {
+		o.Fatalf("the log has %q, want %q", got, want)
+	}
+}
+
+func (o *office[Tx]) nothingWaits() bool {
+	events, err := o.outbox.Take(o.Context(), relay, "probe", time.Millisecond, 1)
+	if errors.Is(err, leat.ErrHeld) {
+		return false
+	}
+	o.ok(err)
+	due, err := o.outbox.Due(o.Context(), relay)
+	o.ok(err)
+	return len(events) == 0 && len(due) == 0
+}
+
+func (o *office[Tx]) recorded() {
+	events := []leat.Event{
+		{Stream: "a\x00-\\1", ID: "id\x00\\", Type: "Ünïcode", Source: "'\";--", ContentType: "text/plain", Data: []byte{0, 0xff, '\\'},
+			Time: time.Date(2020, 1, 2, 3, 4, 5, 123456789, time.UTC), Meta: leat.NewMeta("a", "\x00ü", "traceparent", "x")},
+		{Stream: "b-1", Type: "Happened", Source: "test"},
+	}
+	before := time.Now()
+	o.put(events...)
+	if events[1].ID == "" || !events[1].Time.IsZero() {
+		o.Errorf("put made of the caller's event %+v, want it to have an ID and to be left alone otherwise", events[1])
+	}
+	stop := o.start(o.outbox, o.To)
+	o.until("the log has all events", func() bool { return len(o.history()) == len(events) })
+	stop()
+	for _, want := range events {
+		for r, err := range o.To.ReadStream(o.Context(), want.Stream, leat.Range{}) {
+			o.ok(err)
+			got := r.Event
+			if want.Time.IsZero() {
+				if got.Time.Before(before.Add(-time.Second)) || got.Time.After(r.At.Add(time.Second)) {
+					o.Errorf("%s happened at %v, want the time of Put", want.Stream, got.Time)
+				}
+				got.Time = time.Time{}
+				want.ContentType = leat.DefaultContentType
+			}
+			if !bytes.Equal(got.Data, want.Data) {
+				o.Errorf("data is %q, want %q", got.Data, want.Data)
+			}
+			got.Data, want.Data = nil, nil
+			if !reflect.DeepEqual(got, want) {
+				o.Errorf("recorded is %+v, want %+v", got, want)
+			}
+		}
+	}
+}
+
+func (o *office[Tx]) rolledBack() {
+	err := o.Transact(o.Context(), func(ctx context.Context, tx Tx) error {
+		o.ok(o.outbox.Put(ctx, tx, happened("a-1", "", "undone")))
+		return errRefused
+	})
+	if !errors.Is(err, errRefused) {
+		o.Fatalf("a transaction that fails: %v", err)
+	}
+	o.put(happened("a-1", "", "done"))
+	o.put()
+	o.relayed("a-1:done")
+}
+
+func (o *office[Tx]) invalid() {
+	for name, e := range map[string]leat.Event{
+		"no stream": {Type: "Happened", Source: "test"}, "no type": {Stream: "a-1", Source: "test"}, "no source": {Stream: "a-1", Type: "Happened"},
+		"the system's": happened("$log", "", ""), "bad meta": {Stream: "a-1", Type: "Happened", Source: "test", Meta: leat.Meta{{Key: "Ü"}}},
+	} {
+		err := o.Transact(o.Context(), func(ctx context.Context, tx Tx) error {
+			return o.outbox.Put(ctx, tx, happened("a-1", "", "good"), e)
+		})
+		if !errors.Is(err, leat.ErrInvalid) {
+			o.Errorf("an event with %s: %v, want ErrInvalid", name, err)
+		}
+	}
+	if !o.nothingWaits() {
+		o.Error("something was put")
+	}
+}
+
+func (o *office[Tx]) woken() {
+	ctx, cancel := context.WithCancel(o.Context())
+	wakes := make(chan struct{}, 100)
+	ended := make(chan error, 1)
+	go func() { ended <- o.outbox.Listen(ctx, func() { wakes <- struct{}{} }) }()
+	<-wakes // it has begun
+	o.put(happened("a-1", "", "1"))
+	<-wakes
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		o.Errorf("a listener whose context ends: %v", err)
+	}
+}
+
+func (o *office[Tx]) held() {
+	take := func(outbox Outbox[Tx], owner string, ttl time.Duration) ([]service.Outgoing, error) {
+		return outbox.Take(o.Context(), relay, owner, ttl, 10)
+	}
+	other := o.Open(o)
+	if events, err := take(other, "b", time.Hour); err != nil || len(events) > 0 {
+		o.Fatalf("an empty outbox gives %v, %v", events, err)
+	}
+	o.put(happened("a-1", "", "1"), happened("b-1", "", "1"))
+	for range 2 { // as often as it likes
+		if events, err := take(o.outbox, "a", time.Hour); err != nil || len(events) != 2 {
+			o.Fatalf("the first to take gets %v, %v; want both events", events, err)
+		}
+	}
+	if _, err := take(other, "b", time.Hour); !errors.Is(err, leat.ErrHeld) {
+		o.Fatalf("another: %v, want ErrHeld", err)
+	}
+	o.ok(other.Release(o.Context(), "b")) // not b's
+	if _, err := take(other, "b", time.Hour); !errors.Is(err, leat.ErrHeld) {
+		o.Fatalf("another that released nothing: %v, want ErrHeld", err)
+	}
+	o.ok(o.outbox.Release(o.Context(), "a"))
+	if events, err := take(other, "b", time.Millisecond); err != nil || len(events) != 2 {
+		o.Fatalf("another after a release: %v, %v; want both events", events, err)
+	}
+	o.until("a hold expires", func() bool {
+		_, err := take(o.outbox, "a", time.Hour)
+		return err == nil
+	})
+}
+
+func (o *office[Tx]) large() {
+	const n = 5
+	data := strings.Repeat("x", service.OutboxBytes/2-1)
+	for i := range n {
+		o.put(happened("a-1", strconv.Itoa(i), data))
+	}
+	for want := n; want > 0; {
+		events, err := o.outbox.Take(o.Context(), relay, "a", time.Hour, 10)
+		o.ok(err)
+		if len(events) == 0 || len(events) > 3 {
+			o.Fatalf("%d events of %d bytes are taken at once", len(events), len(data))
+		}
+		s := service.Settlement{Name: relay}
+		for _, e := range events {
+			if e.ID != strconv.Itoa(n-want) {
+				o.Fatalf("taken is %s, want %d", e.ID, n-want)
+			}
+			s.Sent = append(s.Sent, e.Number)
+			want--
+		}
+		o.ok(o.outbox.Settle(o.Context(), s))
+	}
+}
+
+// A flaky log loses the answer to some appends, and an outbox to some
+// settlements, or does not do what it was asked for.
+type flakyLog struct {
+	leat.Log
+	fails func() bool
+}
+
+func (l *flakyLog) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
+	if l.fails() {
+		return leat.Receipt{}, leat.ErrUnavailable
+	}
+	r, err := l.Log.Append(ctx, events, conds...)
+	if err == nil && l.fails() {
+		return leat.Receipt{}, leat.ErrUncertain
+	}
+	return r, err
+}
+
+type flakyOutbox struct {
+	service.Outbox
+	fails func() bool
+}
+
+func (f *flakyOutbox) Settle(ctx context.Context, s service.Settlement) error {
+	if f.fails() {
+		return errRefused
+	}
+	if err := f.Outbox.Settle(ctx, s); err != nil || !f.fails() {
+		return err
+	}
+	return errRefused
+}
+
+// chance returns a function that is true once in n times.
+func (o *office[Tx]) chance(n int) func() bool {
+	seed := rand.Uint64()
+	o.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated, not to be secret
+	var mu sync.Mutex
+	return func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return rnd.IntN(n) == 0
+	}
+}
+
+func (o *office[Tx]) lost() {
+	var want []string
+	for i := range 30 {
+		stream := fmt.Sprintf("a-%d", i%3)
+		o.put(happened(stream, "", strconv.Itoa(i)), happened(stream, "", strconv.Itoa(i)+"b"))
+		want = append(want, fmt.Sprintf("%s:%d", stream, i), fmt.Sprintf("%s:%db", stream, i))
+	}
+	fails := o.chance(3)
+	stop := o.start(&flakyOutbox{o.outbox, fails}, &flakyLog{o.To, fails})
+	o.until("nothing waits", o.nothingWaits)
+	stop()
+	o.relayed(want...)
+}
+
+func (o *office[Tx]) order() {
+	const putters, puts, streams, relays = 4, 15, 2, 3
+	var working, relaying sync.WaitGroup
+	var over atomic.Bool
+	fails := o.chance(8)
+	for range relays {
+		outbox := o.Open(o)
+		relaying.Go(func() {
+			for !over.Load() { // comes and goes
+				stop := o.start(&flakyOutbox{outbox, fails}, &flakyLog{o.To, fails})
+				for !over.Load() && !fails() {
+					time.Sleep(5 * time.Millisecond)
+				}
+				stop()
+			}
+		})
+	}
+	for p := range putters {
+		outbox := o.Open(o)
+		working.Go(func() {
+			for i := range puts {
+				stream := fmt.Sprintf("a-%d", i%streams)
+				err := o.Transact(o.Context(), func(ctx context.Context, tx Tx) error {
+					name := fmt.Sprintf("%d.%d", p, i)
+					if err := outbox.Put(ctx, tx, happened(stream, "", "begin "+name)); err != nil {
+						return err
+					}
+					n, err := o.Next(ctx, tx, stream)
+					if err != nil {
+						return err
+					}
+					return outbox.Put(ctx, tx, happened(stream, "", fmt.Sprintf("%d %s", n, name)))
+				})
+				if err != nil {
+					o.Errorf("put: %v", err)
+				}
+			}
+		})
+	}
+	working.Wait()
+	const want = 2 * putters * puts
+	o.until("the log has all events", func() bool { return len(o.history()) >= want })
+	over.Store(true)
+	relaying.Wait()
+	if n := len(o.history()); n != want {
+		o.Errorf("the log has %d events, want %d", n, want)
+	}
+	for s := range streams {
+		n, began := 0, ""
+		for r, err := range o.To.ReadStream(o.Context(), fmt.Sprintf("a-%d", s), leat.Range{}) {
+			o.ok(err)
+			what, name, _ := strings.Cut(string(r.Data), " ")
+			if what == "begin" {
+				began = name
+				continue
+			}
+			if n++; what != strconv.Itoa(n) || name != began {
+				o.Fatalf("change %s of transaction %s comes after the beginning of %s, as number %d", what, name, began, n)
+			}
+		}
+	}
+}
+
+// tooLarge is an event that no log with MinLimits takes.
+func tooLarge(stream, id string) leat.Event {
+	return happened(stream, id, strings.Repeat("x", leat.MinLimits.EventBytes))
+}
+
+// list returns what is parked, as STREAM:ID with "!" when it failed and "-" when
+// it is discarded.
+func (o *office[Tx]) list() (all []string) {
+	o.Helper()
+	events, err := o.Open(o).Parked(o.Context(), relay, "")
+	o.ok(err)
+	for _, p := range events {
+		s := p.Stream + ":" + p.ID
+		if p.Error != "" {
+			s += "!"
+		}
+		if !p.Waits() {
+			s += "-"
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (o *office[Tx]) lists(want ...string) {
+	o.Helper()
+	if got := o.list(); !slices.Equal(got, want) {
+		o.Fatalf("parked are %q, want %q", got, want)
+	}
+}
+
+// blocked puts events of which the log refuses some, and relays the others.
+func (o *office[Tx]) blocked() (number uint64) {
+	o.Helper()
+	_, err := o.To.Append(o.Context(), []leat.Event{happened("b-1", "used", "before")})
+	o.ok(err)
+	o.put(happened("a-1", "1", "1"), tooLarge("a-1", "2"), happened("a-1", "3", "3"), happened("c-1", "1", "1"))
+	o.put(happened("b-1", "used", "after"), happened("b-1", "2", "2"), happened("c-1", "2", "2"))
+	o.relayed("a-1:1", "b-1:before", "c-1:1", "c-1:2")
+	o.put(happened("a-1", "4", "4"), happened("c-1", "3", "3"))
+	o.relayed("a-1:1", "b-1:before", "c-1:1", "c-1:2", "c-1:3")
+	o.lists("a-1:2!", "a-1:3", "a-1:4", "b-1:used!", "b-1:2")
+	events, err := o.outbox.Parked(o.Context(), relay, "a-1")
+	o.ok(err)
+	e, found, err := o.outbox.Find(o.Context(), events[0].Version)
+	o.ok(err)
+	if !found || e.ID != "2" || len(e.Data) != leat.MinLimits.EventBytes {
+		o.Fatalf("event %d is %.20v, %v; want the one that is parked", events[0].Version, e, found)
+	}
+	return events[0].Version
+}
+
+func (o *office[Tx]) refused() {
+	number := o.blocked()
+	events, err := o.outbox.Parked(o.Context(), relay, "")
+	o.ok(err)
+	first := events[0]
+	if first.Version != number || first.Type != "Happened" || first.Attempts != 1 || !strings.Contains(first.Error, "bytes") || first.At.IsZero() {
+		o.Errorf("parked is %+v, want what is known of the event and that it is too large", first)
+	}
+	if !strings.Contains(events[3].Error, "in use") {
+		o.Errorf("parked is %+v, want that its ID is in use", events[3])
+	}
+}
+
+// A wideLog takes larger events.
+type wideLog struct{ leat.Log }
+
+func (l *wideLog) Limits() leat.Limits {
+	limits := leat.MinLimits
+	limits.EventBytes *= 2
+	return limits
+}
+
+func (l *wideLog) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
+	events = slices.Clone(events)
+	for i := range events {
+		if len(events[i].Data) == leat.MinLimits.EventBytes {
+			events[i].Data = []byte("large")
+		}
+	}
+	return l.Log.Append(ctx, events, conds...)
+}
+
+func (o *office[Tx]) retried() {
+	o.blocked()
+	o.ok(o.Open(o).Retry(o.Context(), relay, "a-1"))
+	attempts := func() int {
+		events, err := o.outbox.Parked(o.Context(), relay, "a-1")
+		o.ok(err)
+		return events[0].Attempts
+	}
+	stop := o.start(o.outbox, o.To)
+	o.until("it was tried again", func() bool { return attempts() == 2 })
+	stop()
+	o.lists("a-1:2!", "a-1:3", "a-1:4", "b-1:used!", "b-1:2")
+	o.put(happened("a-1", "5", "5"))
+	o.ok(o.Open(o).Retry(o.Context(), relay, "a-1"))
+	o.To = &wideLog{o.To}
+	o.relayed("a-1:1", "a-1:large", "a-1:3", "a-1:4", "a-1:5", "b-1:before", "c-1:1", "c-1:2", "c-1:3")
+	o.lists("b-1:used!", "b-1:2")
+}
+
+func (o *office[Tx]) discarded() {
+	number := o.blocked()
+	o.ok(o.Open(o).Discard(o.Context(), relay, "a-1", number, "a test order"))
+	o.relayed("a-1:1", "a-1:3", "a-1:4", "b-1:before", "c-1:1", "c-1:2", "c-1:3")
+	o.lists("a-1:2!-", "b-1:used!", "b-1:2")
+	o.put(happened("a-1", "5", "5"))
+	o.relayed("a-1:1", "a-1:3", "a-1:4", "a-1:5", "b-1:before", "c-1:1", "c-1:2", "c-1:3")
+	if _, found, err := o.outbox.Find(o.Context(), number); err != nil || !found {
+		o.Errorf("a discarded event is found: %v, %v; want it to stay as a record", found, err)
+	}
+}
+
+func (o *office[Tx]) settled() {
+	o.put(happened("a-1", "1", "1"), happened("b-1", "1", "1"))
+	events, err := o.outbox.Take(o.Context(), relay, "a", time.Hour, 10)
+	o.ok(err)
+	park := func(e service.Outgoing) service.Parked {
+		return service.Parked{Stream: e.Stream, Version: e.Number, ID: e.ID, Type: e.Type, Error: "no", At: time.Now()}
+	}
+	s := service.Settlement{Name: relay, Sent: []uint64{events[0].Number}, Park: []service.Parked{park(events[1])}}
+	for range 2 { // as by a relay that was behind
+		o.ok(o.outbox.Settle(o.Context(), s))
+		o.lists("b-1:1!")
+	}
+	o.ok(o.outbox.Settle(o.Context(), service.Settlement{Name: relay, Park: []service.Parked{park(events[0])}}))
+	o.lists("b-1:1!") // what was sent is not parked
+	gone := service.Settlement{Name: relay, Sent: []uint64{events[1].Number}, Done: []service.Parked{park(events[0])}}
+	if err := o.outbox.Settle(o.Context(), gone); !errors.Is(err, service.ErrNotParked) {
+		o.Fatalf("settling what is not parked: %v, want ErrNotParked", err)
+	}
+	if _, found, err := o.outbox.Find(o.Context(), events[1].Number); err != nil || !found {
+		o.Fatalf("an event is found after a settlement that failed: %v, %v", found, err)
+	}
+}
