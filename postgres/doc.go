@@ -1,5 +1,5 @@
-// Package postgres keeps read models, checkpoints, parked events, snapshots and
-// outboxes in PostgreSQL, through pgx.
+// Package postgres keeps read models, checkpoints, parked events, timers, snapshots
+// and outboxes in PostgreSQL, through pgx.
 //
 // [Open] opens a database, [ReadModel] makes it one that projections write to,
 // and [Queue] sends many statements in one round trip:
@@ -49,6 +49,8 @@
 //	leat_checkpoint    name, shard, seq                   how far it has got in each shard
 //	leat_parked        name, stream, version, shard, seq, id, type, error, attempts, at,
 //	                   retry, discarded, reason           events it could not handle
+//	leat_timer         name, stream, timer, version, key, due
+//	                                                      timers of processes; key is the stream's hash key
 //	leat_outbox        number, stream, id, type, source, time, contenttype, data, meta,
 //	                   parked                             events on their way into the log
 //	leat_relay         id, owner, until                   who brings them there

@@ -16,8 +16,8 @@ import (
 )
 
 // A Model is a service.ReadModel in a PostgreSQL database, and so also a
-// service.CheckpointStore; and it is a service.SnapshotStore. It is safe for
-// concurrent use.
+// service.CheckpointStore; and it is a service.ProcessStore and a
+// service.SnapshotStore. It is safe for concurrent use.
 type Model struct {
 	pool *pgxpool.Pool
 
@@ -27,6 +27,7 @@ type Model struct {
 
 var (
 	_ service.ReadModel[pgx.Tx] = (*Model)(nil)
+	_ service.ProcessStore      = (*Model)(nil)
 	_ service.SnapshotStore     = (*Model)(nil)
 )
 

@@ -61,6 +61,13 @@ func TestSnapshotStore(t *testing.T) {
 	})
 }
 
+func TestProcessStore(t *testing.T) {
+	servicetest.TestProcessStore(t, func(t testing.TB) func(testing.TB) service.ProcessStore {
+		url := pgtest.Database(t)
+		return func(t testing.TB) service.ProcessStore { return postgres.ReadModel(open(t, url)) }
+	})
+}
+
 // openLosing returns a pool whose first connection is cut when PostgreSQL answers
 // that it has committed.
 func openLosing(t testing.TB, url string) *pgxpool.Pool {

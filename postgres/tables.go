@@ -37,6 +37,16 @@ create table if not exists leat_parked (
 	reason    text not null default '',
 	primary key (name, stream, version)
 );
+create table if not exists leat_timer (
+	name    text collate "C" not null,
+	stream  text collate "C" not null,
+	timer   text collate "C" not null,
+	version bigint not null,
+	key     bytea not null,
+	due     bigint not null,
+	primary key (name, stream, timer)
+);
+create index if not exists leat_timer_due on leat_timer (name, due);
 create table if not exists leat_snapshot (
 	stream  text collate "C" not null,
 	reducer text collate "C" not null,

@@ -17,6 +17,12 @@
 // that caused them ([CausedBy]). A [Forwarder] hands events on to another
 // system, at least once and under the ID they have. An [App] runs them all.
 //
+// # Keep state, and tell
+//
+// A service that keeps plain state rather than its history puts events into an
+// [Outbox] of its database, in the transaction of its own change. A [Relay] brings
+// them into the log, each once.
+//
 // # Act over time
 //
 // A [Process] decides on events as an Aggregate decides on commands: which

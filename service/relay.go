@@ -82,7 +82,7 @@ func (r *relayRun) run(ctx context.Context) error {
 		more, err := r.pass(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // to be stopped is no error
+			return nil // to be stopped is no error
 		case errors.Is(err, leat.ErrClosed):
 			return fmt.Errorf("relay %q: %w", r.Name, err)
 		case err != nil:
