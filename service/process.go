@@ -401,3 +401,15 @@ func (p *Process[S, E, I]) commandNames() (names []string) {
 	slices.Sort(names)
 	return names
 }
+
+// EncodeCommand returns the type and data under which a command is recorded. The
+// error wraps ErrUnknownType when its Go type is not declared.
+func (p *Process[S, E, I]) EncodeCommand(command any) (typ string, data []byte, err error) {
+	if err := p.init(); err != nil {
+		return "", nil, err
+	}
+	if err := p.checkCommand(command); err != nil {
+		return "", nil, err
+	}
+	return p.streams.Types.Encode(command)
+}

@@ -72,9 +72,9 @@ var timerTypes = NewTypes[any](TypeOf[timerSet](typeTimerSet), TypeOf[timerCance
 func keepTimers(store ProcessStore, app string) func(context.Context, leat.Recorded) error {
 	return React(timerTypes, func(ctx context.Context, e any, r leat.Recorded) error {
 		if t, set := e.(timerSet); set {
-			return store.SetTimer(ctx, app, Timer{Stream: r.Stream, Name: t.Timer, Version: r.Version, Due: t.Due})
+			return Transient(store.SetTimer(ctx, app, Timer{Stream: r.Stream, Name: t.Timer, Version: r.Version, Due: t.Due}))
 		}
-		return store.DropTimer(ctx, app, Timer{Stream: r.Stream, Name: e.(timerCancelled).Timer, Version: r.Version})
+		return Transient(store.DropTimer(ctx, app, Timer{Stream: r.Stream, Name: e.(timerCancelled).Timer, Version: r.Version}))
 	})
 }
 

@@ -7,6 +7,12 @@
 //		When(Cancel("changed my mind")).
 //		Then(Cancelled{…})
 //
+// What a process decides is tested in the same form, with timers:
+//
+//	servicetest.ForProcess(t, fulfilment).
+//		When(OrderPlaced{"7"}).Then(Begun{}, servicetest.Command(Charge{"7"}), servicetest.Timer("payment", time.Hour)).
+//		After(time.Hour).Then(Lapsed{})
+//
 // What a projection makes of events, and that it makes the same of them whatever
 // fails and whenever it is killed:
 //
@@ -20,5 +26,6 @@
 //
 // [Memory] is a read model in memory, for tests of projections and reactors.
 // [TestReadModel] is the conformance suite for those who write a
-// service.ReadModel.
+// service.ReadModel, [TestProcessStore] and [TestSnapshotStore] for the other
+// stores.
 package servicetest
