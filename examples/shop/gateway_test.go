@@ -87,8 +87,8 @@ func testCauses(t *testing.T, s *shop) {
 		t.Fatalf("the invoice's events are %+v, want two that %s caused", invoice.Events, cause)
 	}
 	// What came last to orders, which reads shards one by one: it may be the order.
-	if last := order.Events[1].CausedBy; last != invoice.Events[0].ID && last != article.Last.Event && last != cause {
-		t.Errorf("the confirmation was caused by %q, want the invoice, the reservation or the order, what came last", last)
+	if last := order.Events[1].CausedBy; !strings.Contains(last, "/react/") {
+		t.Errorf("the confirmation was caused by %q, want a command of the process that fulfils the order", last)
 	}
 	if article.Last.Type != "StockReserved" || article.Last.Correlation != cause {
 		t.Errorf("the article's last change is %+v, want a reservation correlated with %s", article.Last, cause)

@@ -254,8 +254,7 @@ func (s *shop) untilStore(ctx context.Context, do func() error) error {
 }
 
 // settle waits until every application has handled everything, also what they
-// recorded meanwhile: until all are at the end of a log that grows no more, and
-// no order is left to be confirmed.
+// recorded meanwhile: until all are at the end of a log that grows no more.
 func (s *shop) settle(ctx context.Context) (leat.Checkpoint, error) {
 	for {
 		end, err := s.heads(ctx)
@@ -283,10 +282,6 @@ func (s *shop) settledAt(ctx context.Context, end leat.Checkpoint) (bool, error)
 	s.ask(ctx)
 	if s.applied.lag(end) > 0 {
 		return false, nil
-	}
-	c, err := s.counts(ctx)
-	if err != nil || c.Due > 0 {
-		return false, err
 	}
 	now, err := s.heads(ctx)
 	return now.Equal(end), err

@@ -67,8 +67,7 @@ type Counts struct {
 	SKUs    int64 `json:"skus"`
 	Placed  int64 `json:"placed"`  // orders, in any status
 	Settled int64 `json:"settled"` // of them, confirmed or cancelled
-	Waiting int64 `json:"waiting"` // orders that wait to be confirmed
-	Due     int64 `json:"due"`     // of them, those that wait for nothing any more
+	Waiting int64 `json:"waiting"` // the others
 }
 
 // Count counts.
@@ -77,12 +76,11 @@ func (s *Service) Count(ctx context.Context) (Counts, error) {
 	err := s.db.QueryRowContext(ctx, `select
 		(select count(*) from catalogue),
 		(select count(*) from orders),
-		(select count(*) from orders where status in ('confirmed', 'cancelled')),
-		(select count(*) from fulfilment),
-		(select count(*) from fulfilment where invoiced = 1 and reserved = wanted)`).
-		Scan(&c.SKUs, &c.Placed, &c.Settled, &c.Waiting, &c.Due)
+		(select count(*) from orders where status in ('confirmed', 'cancelled'))`).
+		Scan(&c.SKUs, &c.Placed, &c.Settled)
 	if err != nil {
 		return Counts{}, fmt.Errorf("count orders: %w", err)
 	}
+	c.Waiting = c.Placed - c.Settled
 	return c, nil
 }
