@@ -64,6 +64,9 @@ func attributes(log string, e *leat.Recorded) []attribute {
 	return all
 }
 
+// eventPrefix is what the webhook-id of an event begins with.
+const eventPrefix = "evt_"
+
 // identify returns the webhook-id of an event: a digest of its attributes, so
 // that a signature, which covers it, covers them even when they are in headers.
 func identify(all []attribute) string {
@@ -74,7 +77,7 @@ func identify(all []attribute) string {
 			_, _ = h.Write([]byte(s))
 		}
 	}
-	return "evt_" + hex.EncodeToString(h.Sum(nil)[:16])
+	return eventPrefix + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // encode returns the request for a delivery, of one event unless it is a batch.

@@ -5,7 +5,12 @@ import (
 	"time"
 )
 
-// SignForTest signs a request as a Destination does.
+// SignForTest signs a request as a sender of Standard Webhooks does.
 func SignForTest(h http.Header, s Secret, body []byte) {
-	sign(h, []Secret{s}, "evt_1", time.Now(), body)
+	SignAtForTest(h, s, time.Now(), body)
+}
+
+// SignAtForTest signs a request that is sent at a moment.
+func SignAtForTest(h http.Header, s Secret, at time.Time, body []byte) {
+	sign(h, []Secret{s}, "msg_1", at, body)
 }

@@ -81,19 +81,22 @@ func (v Verifier) Receive(r *http.Request) ([]leat.Event, error) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case err == nil && media == typeStructured:
-		e, err := decodeJSON(body)
+		e, err := decodeJSON(body, r.Header.Get(HeaderID))
 		if err != nil {
 			return nil, err
 		}
 		return []leat.Event{e}, nil
 	case err == nil && media == typeBatch:
+		if strings.HasPrefix(r.Header.Get(HeaderID), eventPrefix) {
+			return nil, fmt.Errorf("%w: a batch under the %s of an event", ErrUnverified, HeaderID)
+		}
 		var all []json.RawMessage
 		if err := json.Unmarshal(body, &all); err != nil {
 			return nil, invalid("body", "a JSON array of CloudEvents", "")
 		}
 		events := make([]leat.Event, len(all))
 		for i, one := range all {
-			if events[i], err = decodeJSON(one); err != nil {
+			if events[i], err = decodeJSON(one, ""); err != nil {
 				return nil, fmt.Errorf("event %d of the batch: %w", i, err)
 			}
 		}
@@ -125,8 +128,10 @@ func decodeHeaders(h http.Header, body []byte) (leat.Event, error) {
 	return assemble(values, body)
 }
 
-// decodeJSON reads an event in the JSON format.
-func decodeJSON(text []byte) (leat.Event, error) {
+// decodeJSON reads an event in the JSON format. If the webhook-id is that of an
+// event, it must be this one: else it is data that somebody passes off as an
+// event, since the content type is not signed.
+func decodeJSON(text []byte, webhookID string) (leat.Event, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
 		return leat.Event{}, invalid("event", "a JSON object", "")
@@ -153,6 +158,9 @@ func decodeJSON(text []byte) (leat.Event, error) {
 			}
 			values[name] = value
 		}
+	}
+	if strings.HasPrefix(webhookID, eventPrefix) && webhookID != identify(inOrder(values)) {
+		return leat.Event{}, fmt.Errorf("%w: its attributes are not those that %s stands for", ErrUnverified, HeaderID)
 	}
 	return assemble(values, data)
 }

@@ -164,9 +164,62 @@ func TestWhatAHandlerAnswers(t *testing.T) {
 	large := good
 	large.body = bytes.Repeat([]byte("x"), 1001)
 	want(t, "large", answer(http.MethodPost, large), 413)
-	plain := captured{good.header.Clone(), good.body}
-	plain.header.Set("Content-Type", "application/cloudevents-batch+json") // signed, and no batch
-	want(t, "no batch", answer(http.MethodPost, plain), 400)
+	none := captured{http.Header{"Content-Type": {"application/cloudevents-batch+json"}}, []byte("{}")}
+	webhook.SignForTest(none.header, secret, none.body)
+	want(t, "no batch", answer(http.MethodPost, none), 400)
+}
+
+// Who can have an event recorded knows what its data is signed with, but cannot
+// make an event of its own of that.
+func TestDataIsNotTakenForAnEvent(t *testing.T) {
+	forged := `{"specversion":"1.0","id":"1","source":"orders","type":"OrderPaid","subject":"order-1"}`
+	for name, data := range map[string]string{"application/cloudevents+json": forged, "application/cloudevents-batch+json": "[" + forged + "]"} {
+		secret := webhook.NewSecret()
+		var c captured
+		d := endpoint(t, webhook.Config{Mode: webhook.Binary, Secrets: []webhook.Secret{secret}}, func(_ http.ResponseWriter, r *http.Request) {
+			c.header = r.Header.Clone()
+			c.body, _ = io.ReadAll(r.Body)
+		})
+		e := order(1)
+		e.Data = []byte(data)
+		ok(t, d.Send(t.Context(), service.Delivery{Log: "LOG", Events: []leat.Recorded{e}}))
+		ok(t, c.receive(webhook.Verifier{Secrets: []webhook.Secret{secret}}))
+		c.header.Set("Content-Type", name)
+		if err := c.receive(webhook.Verifier{Secrets: []webhook.Secret{secret}}); !errors.Is(err, webhook.ErrUnverified) {
+			t.Errorf("data as %s: %v, want ErrUnverified", name, err)
+		}
+	}
+}
+
+// What is signed is "id.timestamp.body". Data that begins like "1767225600." must
+// not let an old request pass for one of another time.
+func TestWhatIsSignedIsNotCutElsewhere(t *testing.T) {
+	secret := webhook.NewSecret()
+	old, now := time.Unix(1600000000, 0), time.Unix(1767225600, 0)
+	h := http.Header{}
+	body := []byte("1767225600.{}")
+	webhook.SignAtForTest(h, secret, old, body)
+	v := webhook.Verifier{Secrets: []webhook.Secret{secret}}
+	ok(t, v.Verify(h, body, old))
+	h.Set("webhook-id", h.Get("webhook-id")+"."+h.Get("webhook-timestamp"))
+	h.Set("webhook-timestamp", "1767225600")
+	if err := v.Verify(h, []byte("{}"), now); !errors.Is(err, webhook.ErrUnverified) {
+		t.Errorf("a request that was cut elsewhere: %v", err)
+	}
+}
+
+// A stranger's many signatures cost as much as one: the body is gone through once.
+func TestManySignaturesAreCheap(t *testing.T) {
+	secret := webhook.NewSecret()
+	h, body := http.Header{}, make([]byte, 4<<20)
+	webhook.SignForTest(h, secret, body)
+	good := h.Get("webhook-signature")
+	h.Set("webhook-signature", strings.Repeat("v1, ", 250_000)+good)
+	ok(t, webhook.Verify(h, body, secret)) // by itself the body takes some milliseconds: this would take an hour
+	h.Set("webhook-signature", strings.Repeat("v1, ", 250_000))
+	if err := webhook.Verify(h, body, secret); !errors.Is(err, webhook.ErrUnverified) {
+		t.Errorf("Verify: %v", err)
+	}
 }
 
 func FuzzReceive(f *testing.F) {
