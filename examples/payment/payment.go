@@ -17,10 +17,13 @@ import (
 type Input interface{ input() }
 
 type (
+	// OrderPlaced: so much is to be paid for an order.
 	OrderPlaced struct {
 		Order string `json:"order"`
 		Pence int    `json:"pence"`
 	}
+
+	// PaymentReceived: so much was paid for it.
 	PaymentReceived struct {
 		Order string `json:"order"`
 		Pence int    `json:"pence"`
@@ -34,15 +37,24 @@ func (PaymentReceived) input() {}
 type Event interface{ event() }
 
 type (
+	// Awaited begins it.
 	Awaited struct {
 		Pence int `json:"pence"`
 	}
+
+	// Received says that some of it was paid, or all.
 	Received struct {
 		Pence int `json:"pence"`
 	}
+
+	// Reminded says that the customer was told again.
 	Reminded struct{}
-	Settled  struct{}
-	GivenUp  struct {
+
+	// Settled ends it well.
+	Settled struct{}
+
+	// GivenUp ends it badly.
+	GivenUp struct {
 		Reason string `json:"reason"`
 	}
 )
@@ -53,18 +65,25 @@ func (Reminded) event() {}
 func (Settled) event()  {}
 func (GivenUp) event()  {}
 
-// What the process has done by others.
+// What the process has others do.
 type (
+	// SendBill to the customer.
 	SendBill struct {
-		Order string `json:"order"`
 		Pence int    `json:"pence"`
+		Order string `json:"order"`
 	}
+
+	// Remind the customer.
 	Remind struct {
 		Order string `json:"order"`
 	}
+
+	// Ship the order.
 	Ship struct {
 		Order string `json:"order"`
 	}
+
+	// Cancel the order.
 	Cancel struct {
 		Order string `json:"order"`
 	}
