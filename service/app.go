@@ -237,8 +237,10 @@ func unset(kind, name, field string) error {
 
 // validate checks what all applications have.
 func validate(kind, name string, f leat.Filter) error {
-	if name == "" || len(name) > leat.MaxNameBytes {
-		return &leat.InvalidError{Field: kind + ".Name", Limit: fmt.Sprintf("1 to %d bytes", leat.MaxNameBytes), Got: fmt.Sprintf("%q", name)}
+	if name == "" || len(name) > leat.MaxNameBytes || strings.HasPrefix(name, own) {
+		return &leat.InvalidError{
+			Field: kind + ".Name", Limit: fmt.Sprintf("1 to %d bytes that do not begin with %q", leat.MaxNameBytes, own), Got: fmt.Sprintf("%q", name),
+		}
 	}
 	for list, names := range map[string][]string{"Streams": f.Streams, "Categories": f.Categories, "Types": f.Types} {
 		for _, n := range names {

@@ -65,6 +65,7 @@ type application struct {
 	filter leat.Filter
 	shard  leat.Shard
 
+	replay  uint64          // it goes quietly through everything up to here
 	at      leat.Checkpoint // it is done with everything up to here
 	saved   leat.Checkpoint // what the store holds
 	unsure  leat.Checkpoint // what it holds instead, if a step that failed was taken nevertheless
@@ -75,6 +76,11 @@ type application struct {
 func (a *application) load(stop, work context.Context, at leat.Checkpoint) error {
 	a.saved, a.at = at, at.Clone()
 	return a.insist(stop, "load parked events", func() error {
+		to, err := a.loadReplay(work, a.store, at)
+		if err != nil {
+			return err
+		}
+		a.replay = to.Seqs[a.shard.ID]
 		a.blocked = make(map[string]bool)
 		return a.block(work)
 	})
@@ -228,6 +234,7 @@ func (a *application) step(ctx context.Context, to leat.Checkpoint, park []Parke
 	switch {
 	case err == nil:
 		a.saved = to.Clone()
+		a.savedAt(a.shard.ID, to.Seqs[a.shard.ID])
 	case !errors.Is(err, leat.ErrFenced) && !to.Equal(a.saved):
 		a.unsure = to.Clone()
 	}

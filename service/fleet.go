@@ -25,13 +25,16 @@ type fleet struct {
 	store  CheckpointStore
 	newRun func(leat.Shard) run
 	brake  *brake
-	over   atomic.Bool // run has returned
 
-	epoch   uint64 // of the log, as the store has it
-	held    map[leat.ShardID]*holding
-	ended   chan ending
-	joined  bool      // it may be a member, as far as the keeper knows
-	counted time.Time // when the parked events were
+	rebuild bool        // when it begins
+	over    atomic.Bool // run has returned
+
+	epoch      uint64 // of the log, as the store has it
+	held       map[leat.ShardID]*holding
+	ended      chan ending
+	rebuilding bool      // was, when it looked last
+	joined     bool      // it may be a member, as far as the keeper knows
+	counted    time.Time // when the parked events were
 }
 
 // A run works on one shard of an application. run is called once and returns
@@ -117,7 +120,9 @@ func (f *fleet) look(stop context.Context) error {
 		return err
 	}
 	f.countWaiting(stop)
+	f.tellRebuilt()
 	open := f.runnable(shards, at)
+	f.endAhead(open)
 	f.setPaused(!f.brake.released())
 	if f.isPaused() {
 		return f.rest(stop)
@@ -162,8 +167,12 @@ func (f *fleet) renew(stop context.Context) error {
 // The checkpoint is read before the heads that it must not be beyond, since it
 // moves meanwhile.
 func (f *fleet) adopt(stop context.Context) (leat.Checkpoint, []leat.Shard, error) {
+	stored := f.savedOf()
 	at, err := f.store.Checkpoint(stop, f.name)
 	if err != nil {
+		return leat.Checkpoint{}, nil, err
+	}
+	if err := f.checkReset(stored, at); err != nil {
 		return leat.Checkpoint{}, nil, err
 	}
 	info, err := f.log.Info(stop)
@@ -185,6 +194,11 @@ func (f *fleet) adopt(stop context.Context) (leat.Checkpoint, []leat.Shard, erro
 			f.epoch = 0
 			return at, shards, nil
 		}
+		if at.Log == "" && f.rebuild {
+			if err := f.beginReplay(stop, info, shards); err != nil {
+				return leat.Checkpoint{}, nil, err
+			}
+		}
 		to := at.Clone()
 		to.Log, to.Epoch = info.ID, info.Epoch
 		err := f.store.Save(stop, Step{Name: f.name, From: at, To: to})
@@ -197,9 +211,50 @@ func (f *fleet) adopt(stop context.Context) (leat.Checkpoint, []leat.Shard, erro
 		}
 		at = to
 	}
+	if f.epoch != at.Epoch {
+		if _, err := f.loadReplay(stop, f.store, at); err != nil {
+			return leat.Checkpoint{}, nil, err
+		}
+	}
 	f.epoch = at.Epoch
 	f.stands(at, func(s leat.ShardID) bool { return f.leases != nil && f.held[s] == nil })
 	return at, shards, nil
+}
+
+// checkReset ends the runs on shards that somebody has put back, given what they
+// had stored before the store was asked: they begin anew from there. Without a
+// keeper of leases it is an error, as this process has to be the only one.
+func (f *fleet) checkReset(stored map[leat.ShardID]uint64, at leat.Checkpoint) error {
+	for shard, seq := range stored {
+		if at.Seqs[shard] >= seq {
+			continue
+		}
+		if f.leases == nil {
+			return fmt.Errorf("%q was put back to %s=%d from %d while it runs: %w", f.name, shard, at.Seqs[shard], seq, leat.ErrFenced)
+		}
+		f.logger.Warn("the application was put back while it runs", "application", f.name, "shard", shard, "from", seq, "to", at.Seqs[shard])
+		if h := f.held[shard]; h != nil {
+			h.stop()
+		}
+	}
+	return nil
+}
+
+// endAhead ends the runs on shards whose parents are not finished any more.
+func (f *fleet) endAhead(open []leat.Shard) {
+	for shard, h := range f.held {
+		if !slices.ContainsFunc(open, func(s leat.Shard) bool { return s.ID == shard }) {
+			h.stop()
+		}
+	}
+}
+
+// tellRebuilt tells when a rebuild has caught up.
+func (f *fleet) tellRebuilt() {
+	was := f.rebuilding
+	if f.rebuilding = f.rebuilds("", 0); was && !f.rebuilding {
+		f.logger.Info("the rebuild has caught up with what there was when it began", "application", f.name)
+	}
 }
 
 // runnable returns the shards on which there is, or will be, something to do:
@@ -327,6 +382,7 @@ func (f *fleet) begin(stop context.Context, s leat.Shard, at leat.Checkpoint, h 
 	}
 	stop, h.stop = context.WithCancel(stop)
 	f.held[s.ID] = h
+	f.savedAt(s.ID, at.Seqs[s.ID])
 	f.holds(s.ID, true)
 	r := f.newRun(s)
 	from := leat.Checkpoint{Log: at.Log, Epoch: at.Epoch}

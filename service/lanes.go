@@ -156,6 +156,10 @@ func (r *laneRun) read(b leat.Batch) {
 	w.next, w.closed = b.Next, b.Closed
 	skipped, blocked := 0, 0
 	for _, e := range b.Events {
+		if r.replays(&e) {
+			skipped++
+			continue
+		}
 		if r.blocked[e.Stream] {
 			r.park = append(r.park, parked(e, nil, 0))
 			blocked++

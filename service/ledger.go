@@ -16,19 +16,21 @@ type ledger struct {
 	name    string
 	process string // as leases and reports name it
 
-	mu      sync.Mutex
-	done    leat.Checkpoint // it is done with everything up to here
-	heads   map[leat.ShardID]uint64
-	closed  map[leat.ShardID]bool
-	held    map[leat.ShardID]bool
-	tallies map[leat.ShardID]*tally // what concerns no shard is under ""
-	peeked  map[leat.ShardID]peek
-	replay  leat.Checkpoint // a rebuild goes quietly through everything up to here
-	pace    pace
-	waiting uint64 // parked events
-	paused  bool
-	changed chan struct{} // closed when done moves and anyone waits
-	waiters int
+	mu          sync.Mutex
+	done        leat.Checkpoint // it is done with everything up to here
+	heads       map[leat.ShardID]uint64
+	closed      map[leat.ShardID]bool
+	held        map[leat.ShardID]bool
+	tallies     map[leat.ShardID]*tally // what concerns no shard is under ""
+	peeked      map[leat.ShardID]peek
+	saved       map[leat.ShardID]uint64 // what the store holds of shards that the process works on
+	replay      leat.Checkpoint         // a rebuild goes quietly through everything up to here
+	replayKnown bool
+	pace        pace
+	waiting     uint64 // parked events
+	paused      bool
+	changed     chan struct{} // closed when done moves and anyone waits
+	waiters     int
 }
 
 // A peek is a look at the event after a sequence.
@@ -41,7 +43,7 @@ func newLedger(name, process string) *ledger {
 	return &ledger{
 		name: name, process: process,
 		heads: make(map[leat.ShardID]uint64), closed: make(map[leat.ShardID]bool), held: make(map[leat.ShardID]bool),
-		tallies: make(map[leat.ShardID]*tally), peeked: make(map[leat.ShardID]peek), changed: make(chan struct{}),
+		tallies: make(map[leat.ShardID]*tally), peeked: make(map[leat.ShardID]peek), saved: make(map[leat.ShardID]uint64), changed: make(chan struct{}),
 	}
 }
 
@@ -66,6 +68,27 @@ func (l *ledger) holds(shard leat.ShardID, held bool) {
 	}
 }
 
+// savedAt tells what the store holds of a shard that the process works on.
+func (l *ledger) savedAt(shard leat.ShardID, seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.saved[shard] = seq
+}
+
+// savedOf returns what the store held last of the shards that the process works
+// on.
+func (l *ledger) savedOf() map[leat.ShardID]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := make(map[leat.ShardID]uint64, len(l.held))
+	for shard, is := range l.held {
+		if is {
+			held[shard] = l.saved[shard]
+		}
+	}
+	return held
+}
+
 // stands tells where the application stands, of the shards that other processes
 // work on.
 func (l *ledger) stands(at leat.Checkpoint, elsewhere func(leat.ShardID) bool) {
@@ -85,9 +108,7 @@ func (l *ledger) stands(at leat.Checkpoint, elsewhere func(leat.ShardID) bool) {
 func (l *ledger) moved(shard leat.ShardID, seq uint64, closed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if closed {
-		l.closed[shard] = true
-	}
+	l.closed[shard] = closed
 	if known, ok := l.done.Seqs[shard]; ok && known == seq {
 		return
 	}

@@ -36,6 +36,13 @@ type Projection[Tx any] struct {
 	// be safe to repeat: give commands an ID. It is tried until it succeeds, and
 	// the projection waits meanwhile; a Permanent error stops the App.
 	Then func(ctx context.Context) error
+
+	// Rebuild makes a projection that has not begun yet build up its read model
+	// beside another one, whose side effects are done: Then is not called before
+	// it has caught up, in all shards, with what was in the log when it began,
+	// and Apply sees that it is Replaying. One that has begun already goes on as
+	// it began. See App.WaitRebuilt, and Status for how far it is.
+	Rebuild bool
 }
 
 func (p Projection[Tx]) validate() error {
@@ -50,9 +57,11 @@ func (p Projection[Tx]) validate() error {
 
 func (p Projection[Tx]) start(env env) []*fleet {
 	turn := make(chan struct{}, 1)
-	return []*fleet{newFleet(env, p.Name, p.Into, func(w worker, s leat.Shard) run {
-		return &projectionRun[Tx]{p, application{worker: w, store: p.Into, filter: p.Filter, shard: s}, turn}
-	})}
+	f := newFleet(env, p.Name, p.Into, func(w worker, s leat.Shard) run {
+		return &projectionRun[Tx]{Projection: p, application: application{worker: w, store: p.Into, filter: p.Filter, shard: s}, turn: turn}
+	})
+	f.rebuild = p.Rebuild
+	return []*fleet{f}
 }
 
 // A projectionRun is a projection at work on a shard.
@@ -63,6 +72,8 @@ type projectionRun[Tx any] struct {
 	// turn is held by the shard that calls Apply or Then, so that they are called
 	// one at a time in a process. (A database would let only one write anyway.)
 	turn chan struct{}
+
+	heldBack bool // Then is to be called when the rebuild has caught up
 }
 
 // inTurn calls f when it is this shard's turn.
@@ -82,7 +93,7 @@ func (p *projectionRun[Tx]) run(stop context.Context, at leat.Checkpoint) error 
 	if err := p.load(stop, work, at); err != nil {
 		return unlessStopped(stop, err)
 	}
-	if err := p.inTurn(stop, func() error { return p.then(stop, work) }); err != nil {
+	if err := p.inTurn(stop, func() error { return p.then(stop, work, p.at.Seqs[p.shard.ID]) }); err != nil {
 		return unlessStopped(stop, err)
 	}
 	p.moved(p.shard.ID, p.at.Seqs[p.shard.ID], false)
@@ -118,12 +129,20 @@ func (p *projectionRun[Tx]) loop(stop, work context.Context, batches <-chan leat
 // tick saves progress that had no events to commit it, and tries parked events.
 func (p *projectionRun[Tx]) tick(stop, work context.Context) error {
 	return p.insist(stop, "save checkpoint and try parked events", func() error {
-		if err := p.save(work, nil); err != nil || len(p.blocked) == 0 {
+		if err := p.save(work, nil); err != nil {
 			return err
+		}
+		if p.heldBack {
+			if err := p.then(stop, work, p.at.Seqs[p.shard.ID]); err != nil {
+				return err
+			}
+		}
+		if len(p.blocked) == 0 {
+			return nil
 		}
 		return p.retryDue(stop, work, p.retryEvent, func(stream string) error {
 			delete(p.blocked, stream)
-			return p.then(stop, work)
+			return p.then(stop, work, p.at.Seqs[p.shard.ID])
 		})
 	})
 }
@@ -133,6 +152,9 @@ func (p *projectionRun[Tx]) tick(stop, work context.Context) error {
 func (p *projectionRun[Tx]) retryEvent(ctx context.Context, r leat.Recorded, parked Parked) error {
 	s := Step{Name: p.name, Done: []Parked{parked}}
 	return p.Into.Commit(ctx, s, func(ctx context.Context, tx Tx) error {
+		if p.replays(&r) {
+			ctx = replaying(ctx)
+		}
 		err := guarded(func() error { return p.Apply(ctx, tx, r) })
 		if errors.Is(err, ErrSkipped) {
 			return nil
@@ -149,7 +171,7 @@ func (p *projectionRun[Tx]) batch(stop, work context.Context, b leat.Batch) erro
 		if err := p.events(stop, work, b.Events); err != nil {
 			return err
 		}
-		if err := p.then(stop, work); err != nil {
+		if err := p.then(stop, work, b.Next); err != nil {
 			return err
 		}
 	}
@@ -208,9 +230,14 @@ func (p *projectionRun[Tx]) commitEvents(stop, work context.Context, events []le
 	err = p.insist(stop, "commit events", func() error {
 		bad, skipped, failed = 0, 0, nil
 		err := p.commit(work, last, park, func(ctx context.Context, tx Tx) error {
+			quiet := replaying(ctx)
 			for i, r := range events {
 				if p.blocked[r.Stream] {
 					continue
+				}
+				ctx := ctx
+				if p.replays(&r) {
+					ctx = quiet
 				}
 				err := guarded(func() error { return p.Apply(ctx, tx, r) })
 				switch {
@@ -291,8 +318,13 @@ func (p *projectionRun[Tx]) commit(ctx context.Context, last leat.Recorded, park
 	return err
 }
 
-func (p *projectionRun[Tx]) then(stop, work context.Context) error {
+// then calls Then, unless it is held back by a rebuild. Of the shard everything
+// up to a sequence is done.
+func (p *projectionRun[Tx]) then(stop, work context.Context, upTo uint64) error {
 	if p.Then == nil {
+		return nil
+	}
+	if p.heldBack = p.rebuilds(p.shard.ID, upTo); p.heldBack {
 		return nil
 	}
 	return p.insist(stop, "carry out what is to be done", func() error {

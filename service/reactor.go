@@ -40,6 +40,11 @@ type Reactor struct {
 
 	// Parallel is how many events are handled at a time; DefaultParallel when 0.
 	Parallel int
+
+	// Rebuild makes a reactor that has not begun yet take over from another one:
+	// it passes over what was in the log when it began, and answers what comes
+	// after. One that has begun already goes on as it began.
+	Rebuild bool
 }
 
 func (r Reactor) validate() error {
@@ -56,7 +61,9 @@ func (r Reactor) validate() error {
 
 func (r Reactor) start(env env) []*fleet {
 	newRun := r.runs()
-	return []*fleet{newFleet(env, r.Name, r.Checkpoints, func(w worker, s leat.Shard) run { return newRun(w, s) })}
+	f := newFleet(env, r.Name, r.Checkpoints, func(w worker, s leat.Shard) run { return newRun(w, s) })
+	f.rebuild = r.Rebuild
+	return []*fleet{f}
 }
 
 // runs returns what makes a run for each shard.
