@@ -55,5 +55,12 @@
 // App reports it there, for leat apps and metrics to show ([Config.Reporter]).
 // [App.Pause] holds an application still in one process, leat apps pause in all.
 //
+// # A new version
+//
+// A projection with a new name builds up its read model beside the old one. With
+// Projection.Rebuild it is quiet meanwhile: what the old one has done about past
+// events is not done again ([Replaying], [App.WaitRebuilt]). Projection.Reset
+// starts over in place.
+//
 // The package imports only the standard library and package leat.
 package service
