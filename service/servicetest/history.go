@@ -230,7 +230,7 @@ func (s subject[View]) live(ctx context.Context, log leat.Log, f *fault) error {
 	case err = <-handled:
 	case <-killed:
 		giveUp(errKilled)
-		_ = <-handled // that it gave up
+		<-handled // that it gave up
 		err = errKilled
 	}
 	stop()
