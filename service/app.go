@@ -51,6 +51,7 @@ type Config struct {
 type App struct {
 	config  Config
 	fleets  []*fleet
+	relays  []*relayRun
 	started atomic.Bool
 	ready   chan struct{} // closed when it is known what is paused
 	ended   chan struct{} // closed when Run returns
@@ -81,6 +82,13 @@ func NewApp(c Config, runners ...Runner) (*App, error) {
 	}
 	a := &App{config: c, ended: make(chan struct{}), ready: make(chan struct{})}
 	names := make(map[string]bool)
+	use := func(name string) error {
+		if names[name] {
+			return &leat.InvalidError{Field: "Name", Limit: "another for each application", Got: fmt.Sprintf("%q twice", name)}
+		}
+		names[name] = true
+		return nil
+	}
 	env := env{
 		log: c.Log, logger: c.Logger, retry: c.Retry.withDefaults(), drain: c.Drain,
 		leases: c.Leases, owner: instance(c.Instance), ttl: cmp.Or(c.LeaseTTL, 10*time.Second),
@@ -94,11 +102,16 @@ func NewApp(c Config, runners ...Runner) (*App, error) {
 			return nil, err
 		}
 		for _, f := range r.start(env) {
-			if names[f.name] {
-				return nil, &leat.InvalidError{Field: "Name", Limit: "another for each application", Got: fmt.Sprintf("%q twice", f.name)}
+			if err := use(f.name); err != nil {
+				return nil, err
 			}
-			names[f.name] = true
 			a.fleets = append(a.fleets, f)
+		}
+		if r, ok := r.(Relay); ok {
+			if err := use(r.Name); err != nil {
+				return nil, err
+			}
+			a.relays = append(a.relays, r.newRun(env))
 		}
 	}
 	return a, nil
@@ -134,13 +147,19 @@ func (a *App) Run(ctx context.Context) error {
 	var runs, watchers sync.WaitGroup
 	var once sync.Once
 	var failed error
-	for _, r := range a.fleets {
+	start := func(what string, run func(context.Context) error) {
 		runs.Go(func() {
-			if err := r.run(stop); err != nil {
-				once.Do(func() { failed = fmt.Errorf("application %q: %w", r.name, err) })
+			if err := run(stop); err != nil {
+				once.Do(func() { failed = fmt.Errorf("%s: %w", what, err) })
 				cancel()
 			}
 		})
+	}
+	for _, f := range a.fleets {
+		start(fmt.Sprintf("application %q", f.name), f.run)
+	}
+	for _, r := range a.relays {
+		start(fmt.Sprintf("relay %q", r.Name), r.run)
 	}
 	watchers.Go(func() { a.watchHeads(stop) })
 	if a.config.Reporter == nil {

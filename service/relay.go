@@ -1,10 +1,8 @@
 package service
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -15,7 +13,9 @@ import (
 
 // A Relay brings the events of an [Outbox] into the log: in the order of each
 // stream, each exactly once, whatever is killed. Several processes may relay one
-// outbox; one of them works at a time.
+// outbox; one of them works at a time. An [App] runs it, beside applications
+// or alone. It has no Status, and nobody waits for it to catch up. When a process
+// is gone another takes its place after Config.LeaseTTL.
 //
 // An event that the log refuses for good, since it is too large or its ID stands
 // for another, is parked with the reason, and with it what follows in its
@@ -35,38 +35,26 @@ const (
 	relayRelease = 5 * time.Second // for giving the outbox back at the end
 )
 
-// Run relays until ctx ends; that is no error. It ends with an error when the
-// log is closed (leat.ErrClosed), or the configuration is not valid
-// ([*leat.InvalidError]). Of the configuration, Log, Logger, Retry, Instance and
-// LeaseTTL count: that is how long the outbox of a process that is gone stays
-// without a relay.
-func (r Relay) Run(ctx context.Context, c Config) error {
-	switch {
-	case c.Log == nil:
-		return &leat.InvalidError{Field: "Config.Log", Limit: "set", Got: "nil"}
-	case r.Outbox == nil:
+func (r Relay) validate() error {
+	if r.Outbox == nil {
 		return unset("Relay", r.Name, "Outbox")
 	}
-	if err := validate("Relay", r.Name, leat.Filter{}); err != nil {
-		return err
-	}
-	run := &relayRun{
-		Relay: r, log: c.Log, logger: cmp.Or(c.Logger, slog.Default()), retry: c.Retry.withDefaults(),
-		owner: instance(c.Instance), ttl: cmp.Or(c.LeaseTTL, 10*time.Second), wake: make(chan struct{}, 1),
-	}
-	return run.run(ctx)
+	return validate("Relay", r.Name, leat.Filter{})
+}
+
+// start returns nothing: a relay reads no log, so it is no application.
+func (r Relay) start(env) []*fleet { return nil }
+
+func (r Relay) newRun(e env) *relayRun {
+	return &relayRun{Relay: r, env: e, wake: make(chan struct{}, 1)}
 }
 
 // A relayRun is a relay at work. Its fields belong to the goroutine of run, but
 // for wake.
 type relayRun struct {
 	Relay
-	log    leat.Log
-	logger *slog.Logger
-	retry  Retry
-	owner  string
-	ttl    time.Duration
-	wake   chan struct{} // has one element when there may be something to do
+	env
+	wake chan struct{} // has one element when there may be something to do
 }
 
 func (r *relayRun) run(ctx context.Context) error {
@@ -84,7 +72,7 @@ func (r *relayRun) run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil // to be stopped is no error
 		case errors.Is(err, leat.ErrClosed):
-			return fmt.Errorf("relay %q: %w", r.Name, err)
+			return err
 		case err != nil:
 			failures++
 			r.failed(ctx, "relay events", failures, err)

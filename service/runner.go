@@ -9,8 +9,8 @@ import (
 	"github.com/leathq/leat"
 )
 
-// A Runner is what an App runs: a [Projection], a [Reactor], a [Process] or a
-// [Forwarder].
+// A Runner is what an App runs: a [Projection], a [Reactor], a [Process], a
+// [Forwarder] or a [Relay].
 type Runner interface {
 	// validate returns an error that names the field which is wrong.
 	validate() error

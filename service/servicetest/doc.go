@@ -25,7 +25,6 @@
 // everything here works in its bubble.
 //
 // [Memory] is a read model in memory, for tests of projections and reactors.
-// [TestReadModel] is the conformance suite for those who write a
-// service.ReadModel, [TestProcessStore] and [TestSnapshotStore] for the other
-// stores.
+// [TestReadModel], [TestProcessStore], [TestSnapshotStore] and [TestOutbox] are the
+// conformance suites for those who write such a store for another database.
 package servicetest

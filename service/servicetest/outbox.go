@@ -99,12 +99,16 @@ func (o *office[Tx]) put(events ...leat.Event) {
 
 // start runs a relay until what it returns is called.
 func (o *office[Tx]) start(outbox service.Outbox, log leat.Log) (stop func()) {
+	app, err := service.NewApp(service.Config{
+		Log: log, Logger: slog.New(slog.DiscardHandler), Retry: service.Retry{First: time.Millisecond, Most: 10 * time.Millisecond}, LeaseTTL: 200 * time.Millisecond,
+	}, service.Relay{Name: relay, Outbox: outbox})
+	if err != nil {
+		o.Error(err)
+		return func() {}
+	}
 	ctx, cancel := context.WithCancel(o.Context())
 	ended := make(chan error, 1)
-	config := service.Config{
-		Log: log, Logger: slog.New(slog.DiscardHandler), Retry: service.Retry{First: time.Millisecond, Most: 10 * time.Millisecond}, LeaseTTL: 200 * time.Millisecond,
-	}
-	go func() { ended <- service.Relay{Name: relay, Outbox: outbox}.Run(ctx, config) }()
+	go func() { ended <- app.Run(ctx) }()
 	return func() {
 		o.Helper()
 		cancel()
