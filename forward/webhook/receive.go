@@ -3,19 +3,17 @@ package webhook
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/forward/cloudevent"
 )
 
 // DefaultMaxBytes is how large a body may be when Verifier.MaxBytes is 0.
@@ -92,11 +90,11 @@ func (v Verifier) Receive(r *http.Request) ([]leat.Event, error) {
 		}
 		var all []json.RawMessage
 		if err := json.Unmarshal(body, &all); err != nil {
-			return nil, invalid("body", "a JSON array of CloudEvents", "")
+			return nil, &leat.InvalidError{Field: "body", Limit: "a JSON array of CloudEvents"}
 		}
 		events := make([]leat.Event, len(all))
 		for i, one := range all {
-			if events[i], err = decodeJSON(one, ""); err != nil {
+			if events[i], err = cloudevent.Unmarshal(one); err != nil {
 				return nil, fmt.Errorf("event %d of the batch: %w", i, err)
 			}
 		}
@@ -109,103 +107,31 @@ func (v Verifier) Receive(r *http.Request) ([]leat.Event, error) {
 	return []leat.Event{e}, nil
 }
 
-func invalid(field, limit, got string) error {
-	return &leat.InvalidError{Field: field, Limit: limit, Got: got}
-}
-
 // decodeHeaders reads an event in binary mode. Its attributes must be those that
 // webhook-id stands for.
 func decodeHeaders(h http.Header, body []byte) (leat.Event, error) {
-	values := map[string]string{contentType: h.Get("Content-Type")}
+	values := map[string]string{cloudevent.ContentType: h.Get("Content-Type")}
 	for name := range h {
 		if attribute, ok := strings.CutPrefix(strings.ToLower(name), "ce-"); ok {
-			values[attribute] = unescape(h.Get(name))
+			values[attribute] = cloudevent.ParseHeaderValue(h.Get(name))
 		}
 	}
-	if id := h.Get(HeaderID); id != identify(inOrder(values)) {
+	if id := h.Get(HeaderID); id != eventID(cloudevent.InOrder(values)) {
 		return leat.Event{}, fmt.Errorf("%w: its attributes are not those that %s stands for", ErrUnverified, HeaderID)
 	}
-	return assemble(values, body)
+	return cloudevent.Assemble(values, body)
 }
 
 // decodeJSON reads an event in the JSON format. If the webhook-id is that of an
 // event, it must be this one: else it is data that somebody passes off as an
 // event, since the content type is not signed.
 func decodeJSON(text []byte, webhookID string) (leat.Event, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(text, &members); err != nil {
-		return leat.Event{}, invalid("event", "a JSON object", "")
+	values, data, err := cloudevent.Split(text)
+	if err != nil {
+		return leat.Event{}, err
 	}
-	values := make(map[string]string)
-	var data []byte
-	for name, raw := range members {
-		switch name {
-		case "data":
-			data = raw
-		case "data_base64":
-			var coded string
-			if err := json.Unmarshal(raw, &coded); err != nil {
-				return leat.Event{}, invalid(name, "a string", "")
-			}
-			var err error
-			if data, err = base64.StdEncoding.DecodeString(coded); err != nil {
-				return leat.Event{}, invalid(name, "Base64", "")
-			}
-		default:
-			var value string
-			if err := json.Unmarshal(raw, &value); err != nil {
-				value = string(raw) // a number or a boolean, from another sender
-			}
-			values[name] = value
-		}
-	}
-	if strings.HasPrefix(webhookID, eventPrefix) && webhookID != identify(inOrder(values)) {
+	if strings.HasPrefix(webhookID, eventPrefix) && webhookID != eventID(cloudevent.InOrder(values)) {
 		return leat.Event{}, fmt.Errorf("%w: its attributes are not those that %s stands for", ErrUnverified, HeaderID)
 	}
-	return assemble(values, data)
-}
-
-// core are the attributes that are fields of an Event, in the order in which
-// attributes returns them.
-var core = []string{"specversion", "id", "source", "type", "subject", "time", contentType}
-
-// inOrder returns attributes in the order in which attributes returns them.
-func inOrder(values map[string]string) []attribute {
-	all := make([]attribute, 0, len(values))
-	for _, name := range core {
-		all = append(all, attribute{name, values[name]})
-	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if !slices.Contains(core, name) {
-			all = append(all, attribute{name, values[name]})
-		}
-	}
-	return all
-}
-
-// assemble makes an event of its attributes.
-func assemble(values map[string]string, data []byte) (leat.Event, error) {
-	if values["specversion"] != specVersion {
-		return leat.Event{}, invalid("specversion", specVersion, fmt.Sprintf("%q", values["specversion"]))
-	}
-	for _, name := range []string{"id", "source", "type", "subject"} {
-		if values[name] == "" {
-			return leat.Event{}, invalid(name, "set", "nothing")
-		}
-	}
-	e := leat.Event{
-		ID: values["id"], Stream: values["subject"], Type: values["type"], Source: cutSource(values["source"]),
-		ContentType: cmp.Or(values[contentType], leat.DefaultContentType), Data: data,
-	}
-	if text := values["time"]; text != "" {
-		t, err := time.Parse(time.RFC3339Nano, text)
-		if err != nil {
-			return leat.Event{}, invalid("time", "as RFC 3339 has it", fmt.Sprintf("%q", text))
-		}
-		e.Time = t.UTC()
-	}
-	for _, a := range inOrder(values)[len(core):] {
-		e.Meta = append(e.Meta, leat.Attr{Key: a.name, Value: a.value})
-	}
-	return e, nil
+	return cloudevent.Assemble(values, data)
 }
