@@ -1,4 +1,5 @@
-package webhook_test
+// Package forward_test holds what docs/forwarding.md shows.
+package forward_test
 
 import (
 	"context"
@@ -10,13 +11,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/forward/aws"
 	"github.com/leathq/leat/forward/tolog"
 	"github.com/leathq/leat/forward/webhook"
 	"github.com/leathq/leat/service"
 )
-
-// What follows is what docs/forwarding.md shows.
 
 func forwardToPartner(ctx context.Context, log leat.Log, leases leat.Leases, checkpoints service.CheckpointStore, secret webhook.Secret) error {
 	to, err := webhook.New(webhook.Config{
@@ -67,6 +72,17 @@ func forwardToReporting(reporting leat.Log, checkpoints service.CheckpointStore)
 	}
 }
 
+func forwardToAWS(ctx context.Context, queueURL, topicARN string, use func(...service.Destination) error) error {
+	c, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return err
+	}
+	stream := &aws.Kinesis{Client: kinesis.NewFromConfig(c), Stream: "orders"}
+	queue := &aws.SQS{Client: sqs.NewFromConfig(c), URL: queueURL}
+	topic := &aws.SNS{Client: sns.NewFromConfig(c), ARN: topicARN}
+	return use(stream, queue, topic)
+}
+
 func receive(db *sql.DB, secret webhook.Secret) {
 	receiver := webhook.Verifier{Secrets: []webhook.Secret{secret}}
 	http.Handle("/events", receiver.Handler(func(ctx context.Context, events []leat.Event) error {
@@ -94,7 +110,7 @@ var (
 )
 
 // They are compiled, and not called.
-var _ = []any{forwardToPartner, forwardToReporting, receive}
+var _ = []any{forwardToPartner, forwardToReporting, forwardToAWS, receive}
 
 func TestTransform(t *testing.T) {
 	for data, left := range map[string]string{
@@ -109,14 +125,18 @@ func TestTransform(t *testing.T) {
 
 // The Go that the page shows stands in a file that is compiled.
 func TestPage(t *testing.T) {
-	page, err := os.ReadFile("../../docs/forwarding.md")
-	ok(t, err)
-	program, err := os.ReadFile("example_test.go")
-	ok(t, err)
+	page, err := os.ReadFile("../docs/forwarding.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile("guide_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 	squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
 	for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
 		if !strings.Contains(squeeze(string(program)), squeeze(block[1])) {
-			t.Errorf("not in example_test.go:\n%s", block[1])
+			t.Errorf("not in guide_test.go:\n%s", block[1])
 		}
 	}
 }
