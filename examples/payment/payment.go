@@ -17,21 +17,21 @@ import (
 type Input interface{ input() }
 
 type (
-	// OrderPlaced: so much is to be paid for an order.
+	// OrderPlaced says that so much is to be paid for an order.
 	OrderPlaced struct {
 		Order string `json:"order"`
 		Pence int    `json:"pence"`
 	}
 
-	// PaymentReceived: so much was paid for it.
-	PaymentReceived struct {
+	// MoneyArrived: so much was paid for it.
+	MoneyArrived struct {
 		Order string `json:"order"`
 		Pence int    `json:"pence"`
 	}
 )
 
-func (OrderPlaced) input()     {}
-func (PaymentReceived) input() {}
+func (OrderPlaced) input()  {}
+func (MoneyArrived) input() {}
 
 // Event is what happens to the payment of an order.
 type Event interface{ event() }
@@ -148,7 +148,7 @@ func New(store service.ProcessStore, to Outside) *service.Process[Payment, Event
 		Evolve: evolve,
 		Inputs: service.NewTypes[Input](
 			service.TypeOf[OrderPlaced]("OrderPlaced"),
-			service.TypeOf[PaymentReceived]("PaymentReceived"),
+			service.TypeOf[MoneyArrived]("PaymentReceived"),
 		),
 		Route:    orderOf,
 		React:    react,
@@ -162,7 +162,7 @@ func orderOf(e Input, _ leat.Recorded) string {
 	switch e := e.(type) {
 	case OrderPlaced:
 		return e.Order
-	case PaymentReceived:
+	case MoneyArrived:
 		return e.Order
 	}
 	return ""
@@ -174,7 +174,7 @@ func react(d *decision, e Input, r leat.Recorded) error {
 		d.Record(Awaited{Pence: e.Pence})
 		d.Do(SendBill{Order: e.Order, Pence: e.Pence})
 		d.SetTimer("reminder", r.At.Add(patience))
-	case PaymentReceived:
+	case MoneyArrived:
 		d.Record(Received{Pence: e.Pence})
 		if p := d.State(); p.Open <= 0 && !p.Over {
 			d.Record(Settled{})

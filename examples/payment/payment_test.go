@@ -22,9 +22,9 @@ func TestPaidInTime(t *testing.T) {
 	servicetest.ForProcess(t, New(servicetest.NewMemory(), nil)).
 		When(OrderPlaced{Order: "7", Pence: 500}).
 		Then(Awaited{Pence: 500}, servicetest.Command(SendBill{Order: "7", Pence: 500}), servicetest.Timer("reminder", patience)).
-		When(PaymentReceived{Order: "7", Pence: 200}).
+		When(MoneyArrived{Order: "7", Pence: 200}).
 		Then(Received{Pence: 200}).
-		When(PaymentReceived{Order: "7", Pence: 300}).
+		When(MoneyArrived{Order: "7", Pence: 300}).
 		Then(Received{Pence: 300}, Settled{}, servicetest.CancelTimer("reminder"), servicetest.Command(Ship{Order: "7"})).
 		After(2 * patience).ThenNothing()
 }
@@ -36,7 +36,7 @@ func TestNotPaid(t *testing.T) {
 		Then(Reminded{}, servicetest.Command(Remind{Order: "7"}), servicetest.Timer("end", grace)).
 		After(grace).
 		Then(GivenUp{Reason: "not paid"}, servicetest.Command(Cancel{Order: "7"})).
-		When(PaymentReceived{Order: "7", Pence: 500}).
+		When(MoneyArrived{Order: "7", Pence: 500}).
 		Then(Received{Pence: 500})
 }
 
