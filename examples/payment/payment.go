@@ -23,7 +23,7 @@ type (
 		Pence int    `json:"pence"`
 	}
 
-	// MoneyArrived: so much was paid for it.
+	// MoneyArrived says that so much was paid for it.
 	MoneyArrived struct {
 		Order string `json:"order"`
 		Pence int    `json:"pence"`
