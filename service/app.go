@@ -81,7 +81,7 @@ func NewApp(c Config, runners ...Runner) (*App, error) {
 		c.Reporter = r
 	}
 	a := &App{config: c, ended: make(chan struct{}), ready: make(chan struct{})}
-	names := make(map[string]bool)
+	names, categories := make(map[string]bool), make(map[string]bool)
 	use := func(name string) error {
 		if names[name] {
 			return &leat.InvalidError{Field: "Name", Limit: "another for each application", Got: fmt.Sprintf("%q twice", name)}
@@ -100,6 +100,12 @@ func NewApp(c Config, runners ...Runner) (*App, error) {
 		}
 		if err := r.validate(); err != nil {
 			return nil, err
+		}
+		if p, ok := r.(interface{ category() string }); ok {
+			if categories[p.category()] {
+				return nil, &leat.InvalidError{Field: "Process.Category", Limit: "another for each process, since nobody else writes to its streams", Got: fmt.Sprintf("%q twice", p.category())}
+			}
+			categories[p.category()] = true
 		}
 		for _, f := range r.start(env) {
 			if err := use(f.name); err != nil {

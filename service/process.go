@@ -245,6 +245,9 @@ func (p *Process[S, E, I]) Fire(ctx context.Context, log leat.Log, id string, by
 	if err := p.init(); err != nil {
 		return err
 	}
+	if p.Fired == nil {
+		return unset("Process", p.Name, "Fired")
+	}
 	const most = 1000
 	for range most {
 		l, err := p.streams.Load(ctx, log, id)
@@ -255,7 +258,7 @@ func (p *Process[S, E, I]) Fire(ctx context.Context, log leat.Log, id string, by
 		if name == "" || due.due.After(by) {
 			return nil
 		}
-		if err := p.fire(ctx, log, id, name, due.version); err != nil {
+		if _, err := p.fire(ctx, log, id, Timer{Name: name, Version: due.version, Due: due.due}); err != nil {
 			return err
 		}
 	}
@@ -263,22 +266,24 @@ func (p *Process[S, E, I]) Fire(ctx context.Context, log leat.Log, id string, by
 }
 
 // fire fires a timer, unless it has fired, was cancelled or was set anew since.
-func (p *Process[S, E, I]) fire(ctx context.Context, log leat.Log, id, name string, version uint64) error {
+// It returns the one of this name that is set then, of Version 0 when none is.
+func (p *Process[S, E, I]) fire(ctx context.Context, log leat.Log, id string, timer Timer) (Timer, error) {
 	var c *command // what the timer's events are made with is known once it is decided on
-	_, err := p.streams.Do(ctx, log, id, func(s processState[S]) ([]any, error) {
-		t, set := s.timers[name]
-		if !set || t.version != version {
+	r, err := p.streams.Do(ctx, log, id, func(s processState[S]) ([]any, error) {
+		t, set := s.timers[timer.Name]
+		if !set || t.version != timer.Version || !t.due.Equal(timer.Due) {
 			return nil, nil
 		}
 		CausedBy(leat.Recorded{Event: t.set}, "fired")(c)
 		c.time = t.due
 		decided, err := p.decide(s, id, func(d *Decision[S, E]) error {
-			delete(d.timers, name)
-			return p.Fired(d, name, t.due)
+			delete(d.timers, timer.Name)
+			return p.Fired(d, timer.Name, t.due)
 		})
-		return append([]any{timerFired{name, version}}, decided...), err
+		return append([]any{timerFired{timer.Name, timer.Version}}, decided...), err
 	}, func(of *command) { c = of }, unasked)
-	return err
+	is := r.State.timers[timer.Name]
+	return Timer{Stream: p.Stream(id), Name: timer.Name, Version: is.version, Due: is.due}, err
 }
 
 // decide returns what a function decides on a state.

@@ -387,6 +387,25 @@ func TestStoredTimersAreNotBelieved(t *testing.T) {
 	})
 }
 
+// After a restore the store may hold timers of a history that is no more. They
+// do not keep those from firing that are set, nor let them fire too early.
+func TestTimersOfALostHistory(t *testing.T) {
+	for _, version := range []uint64{3, 99} { // that is set at version 3
+		bubble(t, func(t *testing.T, log leat.Log, store *servicetest.Memory) {
+			var s sent
+			app := start(t, log, newBilling(store, s.carryOut))
+			feed(t, log, "order-1", orderPlaced{"1"})
+			time.Sleep(shortly)
+			ok(t, store.SetTimer(t.Context(), "billing/timers", service.Timer{Stream: "bill-1", Name: "payment", Version: version, Due: time.Now()}))
+			time.Sleep(shortly)
+			want(t, "before it is due", types(t, log, "bill-1"), begun)
+			time.Sleep(paymentTime)
+			want(t, "after", types(t, log, "bill-1"), lapsed)
+			app.stop()
+		})
+	}
+}
+
 // What others complain of: a rebuild, or a lost database, sends everything again.
 func TestReplaysDoNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, log leat.Log, store *servicetest.Memory) {
@@ -746,6 +765,15 @@ func TestProcessIsChecked(t *testing.T) {
 	_, err := service.NewApp(service.Config{Log: log}, newBilling(store, nil), history("billing/timers", store))
 	if !errors.Is(err, leat.ErrInvalid) {
 		t.Errorf("two applications of one name: %v, want ErrInvalid", err)
+	}
+	twin := newBilling(store, nil)
+	twin.Name = "billing/v2"
+	if _, err := service.NewApp(service.Config{Log: log}, newBilling(store, nil), twin); !errors.Is(err, leat.ErrInvalid) || !strings.Contains(err.Error(), "Category") {
+		t.Errorf("two processes of one category: %v, want an InvalidError of Category", err)
+	}
+	twin.Fired = nil
+	if err := twin.Fire(t.Context(), log, "1", time.Now()); !errors.Is(err, leat.ErrInvalid) || !strings.Contains(err.Error(), "Fired") {
+		t.Errorf("Fire without Fired: %v, want an InvalidError of Fired", err)
 	}
 }
 

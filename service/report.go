@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +20,8 @@ const (
 // report tells the reporter how the applications fare, and the applications
 // whether they are paused, until stop ends. ready is closed when that is known
 // for the first time, since a worker must not start on what is paused. A
-// reporter that takes no reports is no reason not to work.
+// reporter that takes no reports, or none of another worker, is no reason not to
+// work.
 func (a *App) report(stop context.Context, ready chan<- struct{}) {
 	refused := false
 	for {
@@ -27,7 +29,7 @@ func (a *App) report(stop context.Context, ready chan<- struct{}) {
 		if stop.Err() != nil {
 			return
 		}
-		if ready != nil && (err == nil || !passing(err)) {
+		if ready != nil && (err == nil || !passing(err) || errors.Is(err, leat.ErrFull)) {
 			close(ready)
 			ready = nil
 		}

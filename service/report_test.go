@@ -298,12 +298,14 @@ func TestReporterThatFails(t *testing.T) {
 		want(t, "while the reporter is away", model.Data()["a-1"], versions(2))
 		app.stop()
 
-		log.fail(leat.ErrUnsupported)
-		fill(t, log, "a-1")
-		again := start(t, log, history("h", model))
-		time.Sleep(time.Second)
-		want(t, "with a reporter that takes none", model.Data()["a-1"], versions(3))
-		again.stop()
+		for i, err := range []error{leat.ErrUnsupported, leat.ErrFull} {
+			log.fail(err)
+			fill(t, log, "a-1")
+			again := start(t, log, history("h", model))
+			time.Sleep(time.Second)
+			want(t, "with a reporter that takes none: "+err.Error(), model.Data()["a-1"], versions(3+i))
+			again.stop()
+		}
 	})
 }
 

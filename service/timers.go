@@ -47,7 +47,7 @@ const (
 
 // startTimers returns the application that keeps and fires the timers of a
 // process.
-func startTimers(env env, process, category string, store ProcessStore, fire func(ctx context.Context, log leat.Log, id, name string, version uint64) error) *fleet {
+func startTimers(env env, process, category string, store ProcessStore, fire func(ctx context.Context, log leat.Log, id string, t Timer) (Timer, error)) *fleet {
 	name := process + "/timers"
 	newRun := Reactor{
 		Name: name, Checkpoints: store,
@@ -57,8 +57,8 @@ func startTimers(env env, process, category string, store ProcessStore, fire fun
 	return newFleet(env, name, store, func(w worker, s leat.Shard) run {
 		return &timerRun{
 			laneRun: newRun(w, s), process: process, timers: store, failures: make(map[Timer]timerFailure),
-			fire: func(ctx context.Context, t Timer) error {
-				return fire(ctx, env.log, strings.TrimPrefix(t.Stream, category+"-"), t.Name, t.Version)
+			fire: func(ctx context.Context, t Timer) (Timer, error) {
+				return fire(ctx, env.log, strings.TrimPrefix(t.Stream, category+"-"), t)
 			},
 		}
 	})
@@ -83,7 +83,7 @@ type timerRun struct {
 	*laneRun
 	process string // the application that feeds the process
 	timers  ProcessStore
-	fire    func(context.Context, Timer) error
+	fire    func(context.Context, Timer) (is Timer, err error)
 
 	// What follows belongs to the goroutine that fires.
 
@@ -154,10 +154,7 @@ func (t *timerRun) fireDue(stop, work context.Context) error {
 		slots <- struct{}{}
 		calls.Go(func() {
 			defer func() { <-slots }()
-			results[i] = guarded(func() error { return t.fire(work, timer) })
-			if results[i] == nil {
-				results[i] = t.timers.DropTimer(work, t.name, timer)
-			}
+			results[i] = guarded(func() error { return t.fireOne(work, timer) })
 		})
 	}
 	calls.Wait()
@@ -175,6 +172,20 @@ func (t *timerRun) fireDue(stop, work context.Context) error {
 	}
 	t.failures = failures
 	return nil
+}
+
+// fireOne fires a timer and takes it out of the store. The store may hold one of
+// a history that was lost when the log was restored: then it stands in the way of
+// the one that is set, which takes its place.
+func (t *timerRun) fireOne(work context.Context, timer Timer) error {
+	is, err := t.fire(work, timer)
+	if err != nil {
+		return err
+	}
+	if err := t.timers.DropTimer(work, t.name, timer); err != nil || is.Version == 0 || is.Version > timer.Version {
+		return err
+	}
+	return t.timers.SetTimer(work, t.name, is)
 }
 
 // tell tells of a timer whose decision failed. It is tried again until it
