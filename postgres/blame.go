@@ -18,6 +18,7 @@ func (q *queuedTx) judge(ctx context.Context, err error) error {
 	if err == nil {
 		q.flush(ctx)
 	}
+	q.await()
 	switch {
 	case ctx.Err() != nil:
 		return errors.Join(ctx.Err(), err)

@@ -138,16 +138,17 @@ func (m *Model) transact(ctx context.Context, first, f func(ctx context.Context,
 	if err != nil {
 		return err
 	}
+	q := &queuedTx{Tx: tx}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
 		defer cancel()
+		q.await() // after a panic
 		_ = tx.Rollback(ctx) // after Commit it does nothing, else an error is returned already
 	}()
 	ctx = context.WithValue(ctx, inTxKey{}, m.pool)
 	if err := first(ctx, tx); err != nil {
 		return err
 	}
-	q := &queuedTx{Tx: tx}
 	if err := q.judge(ctx, f(ctx, q)); err != nil {
 		return err
 	}

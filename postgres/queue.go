@@ -9,8 +9,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// queueLength is how many statements are sent at a time.
-const queueLength = 500
+// queueLength is how many statements are sent at a time. PostgreSQL works on them
+// while those to come are queued.
+const queueLength = 200
 
 // Queue runs a statement whose result nobody needs in the transaction that a
 // projection's Apply was given. It is sent together with others, so that a round
@@ -34,10 +35,9 @@ func Queue(ctx context.Context, tx pgx.Tx, query string, args ...any) error {
 		q.queue = &pgx.Batch{}
 	}
 	q.queue.Queue(query, args...)
-	if q.queue.Len() < queueLength {
-		return nil
+	if q.queue.Len() >= queueLength {
+		q.send(ctx)
 	}
-	q.flush(ctx)
 	return q.failed
 }
 
@@ -46,18 +46,35 @@ func Queue(ctx context.Context, tx pgx.Tx, query string, args ...any) error {
 type queuedTx struct {
 	pgx.Tx
 	queue  *pgx.Batch
-	failed error // the first of a queued statement
+	sent   pgx.BatchResults // of statements that PostgreSQL works on meanwhile; nil when there are none
+	failed error            // the first of a queued statement
 }
 
-func (q *queuedTx) flush(ctx context.Context) {
+// send sends what is queued, and does not wait for it.
+func (q *queuedTx) send(ctx context.Context) {
+	q.await()
 	if q.queue == nil {
 		return
 	}
-	b := q.queue
-	q.queue = nil
-	if err := q.Tx.SendBatch(ctx, b).Close(); err != nil && q.failed == nil {
+	q.sent, q.queue = q.Tx.SendBatch(ctx, q.queue), nil
+}
+
+// await waits for what was sent.
+func (q *queuedTx) await() {
+	if q.sent == nil {
+		return
+	}
+	err := q.sent.Close()
+	q.sent = nil
+	if err != nil && q.failed == nil {
 		q.failed = fmt.Errorf("queued statement: %w", err)
 	}
+}
+
+// flush sends what is queued, and waits for it.
+func (q *queuedTx) flush(ctx context.Context) {
+	q.send(ctx)
+	q.await()
 }
 
 var errNotYours = errors.New("the transaction ends with the handler, which must not end it itself")
