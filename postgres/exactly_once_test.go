@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -29,10 +30,17 @@ const countTables = `
 	create table total (id int primary key, events bigint not null); insert into total values (1, 0)`
 
 func init() {
-	if killtest.IsWorker() {
-		fmt.Fprintln(os.Stderr, work())
-		os.Exit(1)
+	var err error
+	switch killtest.Task() {
+	case killtest.TaskCount:
+		err = work()
+	case killtest.TaskOutbox:
+		err = workOutbox()
+	default:
+		return
 	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 // work is what a worker does: it counts events, in order, by stream and in all.
@@ -85,19 +93,9 @@ func TestExactlyOnceWhateverIsKilled(t *testing.T) {
 	url := server.Database(t)
 	pool := open(t, url)
 	exec(t, pool, countTables)
-	proxy := killtest.NewProxy(t, "unix", server.Socket())
-	host, port, err := net.SplitHostPort(proxy.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	restart := func(signal os.Signal) func() {
-		return func() {
-			server.Stop(signal)
-			server.Run(t)
-		}
-	}
+	at, troubles := through(t, server, url)
 	killtest.Run(t, killtest.Database{
-		Env: []string{envDatabase + "=" + fmt.Sprintf("%s host=%s port=%s", url, host, port)},
+		Env: []string{envDatabase + "=" + at}, Troubles: troubles,
 		Counts: func(ctx context.Context) (map[string]uint64, error) {
 			rows, err := pool.Query(ctx, "select stream, events, (select events from total) from counted")
 			if err != nil {
@@ -116,18 +114,96 @@ func TestExactlyOnceWhateverIsKilled(t *testing.T) {
 			}
 			return counts, err
 		},
-		Troubles: []killtest.Trouble{
-			{Name: "PostgreSQL is killed", Do: restart(syscall.SIGKILL)},
-			{Name: "PostgreSQL is stopped at once", Do: restart(syscall.SIGQUIT)},
-			{Name: "PostgreSQL is restarted", Do: restart(syscall.SIGINT)},
-			{Name: "connections to PostgreSQL are cut", Do: proxy.Cut},
-			{Name: "a backend is killed", Do: func() {
-				var pid int
-				err := pool.QueryRow(t.Context(), "select pid from pg_stat_activity where client_addr is null and backend_type = 'client backend' and pid <> pg_backend_pid() limit 1").Scan(&pid)
-				if err == nil {
-					_ = syscall.Kill(pid, syscall.SIGKILL) // all others end with it, and the log is replayed
-				}
-			}},
+	})
+}
+
+// through returns the connection string of a database through a proxy, and what
+// happens to it.
+func through(t *testing.T, server *pgtest.Server, url string) (at string, troubles []killtest.Trouble) {
+	t.Helper()
+	proxy := killtest.NewProxy(t, "unix", server.Socket())
+	host, port, err := net.SplitHostPort(proxy.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := open(t, server.URL("postgres"))
+	restart := func(signal os.Signal) func() {
+		return func() {
+			server.Stop(signal)
+			server.Run(t)
+		}
+	}
+	return fmt.Sprintf("%s host=%s port=%s", url, host, port), []killtest.Trouble{
+		{Name: "PostgreSQL is killed", Do: restart(syscall.SIGKILL)},
+		{Name: "PostgreSQL is stopped at once", Do: restart(syscall.SIGQUIT)},
+		{Name: "PostgreSQL is restarted", Do: restart(syscall.SIGINT)},
+		{Name: "connections to PostgreSQL are cut", Do: proxy.Cut},
+		{Name: "a backend is killed", Do: func() {
+			var pid int
+			err := pool.QueryRow(t.Context(), "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() limit 1").Scan(&pid)
+			if err == nil {
+				_ = syscall.Kill(pid, syscall.SIGKILL) // all others end with it, and the log is replayed
+			}
+		}},
+	}
+}
+
+// workOutbox is what a worker does that has an outbox.
+func workOutbox() error {
+	pool, err := openAtLast(os.Getenv(envDatabase))
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	outbox, err := openOutboxAtLast(pool)
+	if err != nil {
+		return err
+	}
+	return killtest.WorkOutbox(outbox, func(ctx context.Context, stream string) error {
+		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+			var n int
+			err := tx.QueryRow(ctx, "insert into number values ($1, 1) on conflict (stream) do update set n = number.n + 1 returning n", stream).Scan(&n)
+			if err != nil {
+				return err
+			}
+			return outbox.Put(ctx, tx, leat.Event{Stream: stream, Type: "Changed", Source: "test", Data: []byte(strconv.Itoa(n))})
+		})
+	})
+}
+
+func openOutboxAtLast(pool *pgxpool.Pool) (o *postgres.Outbox, err error) {
+	for range 200 {
+		if o, err = postgres.NewOutbox(context.Background(), pool); err == nil {
+			return o, nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return nil, err
+}
+
+// Services and relays are killed, stopped and cut off, PostgreSQL crashes and
+// starts again: the log has an event for each change, once and in order.
+func TestOutboxWhateverIsKilled(t *testing.T) {
+	server := pgtest.Start(t)
+	url := server.Database(t)
+	pool := open(t, url)
+	exec(t, pool, "create table number (stream text primary key, n bigint not null)")
+	at, troubles := through(t, server, url)
+	killtest.RunOutbox(t, killtest.Office{
+		Env: []string{envDatabase + "=" + at}, Outbox: openOutbox(t, pool), Troubles: troubles,
+		Numbers: func(ctx context.Context) (map[string]uint64, error) {
+			rows, err := pool.Query(ctx, "select stream, n from number")
+			if err != nil {
+				return nil, err
+			}
+			numbers := make(map[string]uint64)
+			var stream string
+			var n uint64
+			_, err = pgx.ForEachRow(rows, []any{&stream, &n}, func() error {
+				numbers[stream] = n
+				return nil
+			})
+			return numbers, err
 		},
 	})
 }

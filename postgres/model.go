@@ -142,7 +142,7 @@ func (m *Model) transact(ctx context.Context, first, f func(ctx context.Context,
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
 		defer cancel()
-		q.await() // after a panic
+		q.await()            // after a panic
 		_ = tx.Rollback(ctx) // after Commit it does nothing, else an error is returned already
 	}()
 	ctx = context.WithValue(ctx, inTxKey{}, m.pool)

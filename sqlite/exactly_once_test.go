@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/leathq/leat"
@@ -25,10 +26,17 @@ const countTables = `
 	create table total (id integer primary key, events integer not null); insert into total values (1, 0)`
 
 func init() {
-	if killtest.IsWorker() {
-		fmt.Fprintln(os.Stderr, work())
-		os.Exit(1)
+	var err error
+	switch killtest.Task() {
+	case killtest.TaskCount:
+		err = work()
+	case killtest.TaskOutbox:
+		err = workOutbox()
+	default:
+		return
 	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 // work is what a worker does: it counts events, in order, by stream and in all.
@@ -96,6 +104,62 @@ func TestExactlyOnceWhateverIsKilled(t *testing.T) {
 			{Name: "the database is moved into its file", Do: func() {
 				_, _ = db.ExecContext(t.Context(), "pragma wal_checkpoint(truncate)") // or is not, when somebody writes
 			}},
+		},
+	})
+}
+
+const numberTable = "create table number (stream text primary key, n integer not null) without rowid"
+
+// workOutbox is what a worker does that has an outbox.
+func workOutbox() error {
+	ctx := context.Background()
+	db, err := sqlite.Open(os.Getenv(envDatabase))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	outbox, err := sqlite.NewOutbox(ctx, db)
+	if err != nil {
+		return err
+	}
+	return killtest.WorkOutbox(outbox, func(ctx context.Context, stream string) error {
+		return outbox.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			var n int
+			err := sqlite.QueryRow(ctx, tx, "insert into number values (?, 1) on conflict (stream) do update set n = n + 1 returning n", stream).Scan(&n)
+			if err != nil {
+				return err
+			}
+			return outbox.Put(ctx, tx, leat.Event{Stream: stream, Type: "Changed", Source: "test", Data: []byte(strconv.Itoa(n))})
+		})
+	})
+}
+
+// Services and relays are killed, stopped and cut off: the log has an event for
+// each change, once and in order.
+func TestOutboxWhateverIsKilled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "number.db")
+	db := open(t, path)
+	if _, err := db.Exec(numberTable); err != nil {
+		t.Fatal(err)
+	}
+	killtest.RunOutbox(t, killtest.Office{
+		Env: []string{envDatabase + "=" + path}, Outbox: openOutbox(t, db),
+		Numbers: func(ctx context.Context) (map[string]uint64, error) {
+			rows, err := db.QueryContext(ctx, "select stream, n from number")
+			if err != nil {
+				return nil, err
+			}
+			defer rows.Close()
+			numbers := make(map[string]uint64)
+			for rows.Next() {
+				var stream string
+				var n uint64
+				if err := rows.Scan(&stream, &n); err != nil {
+					return nil, err
+				}
+				numbers[stream] = n
+			}
+			return numbers, rows.Err()
 		},
 	})
 }

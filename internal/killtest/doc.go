@@ -1,11 +1,11 @@
-// Package killtest puts a projection to the test that counts each event exactly
-// once, in whatever database.
+// Package killtest puts to the test, in whatever database, a projection that
+// counts each event exactly once ([Run]), and an outbox of which each event is
+// recorded exactly once ([RunOutbox]).
 //
-// Real processes share the work: the test program, started again ([Work] is
-// what it then does). [Run] kills them, stops them until others have taken over
-// and lets them go on, cuts their connections, and does to the database what its
-// test has in store ([Trouble]), while it appends to the log. In the end the
-// database has counted each event of the log once, in order.
+// Real processes share the work: the test program, started again ([Work] and
+// [WorkOutbox] are what it then does). They are killed, stopped until others have
+// taken over and continued, and cut off, and the database suffers what its test
+// has in store ([Trouble]). In the end what is counted, or recorded, is compared.
 //
-//	go test ./sqlite -run TestExactlyOnce -rounds 200
+//	go test ./sqlite -run WhateverIsKilled -v -args -rounds 200
 package killtest

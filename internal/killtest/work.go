@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/leathq/leat/client"
@@ -17,34 +19,66 @@ import (
 const (
 	envLog    = "LEAT_KILLTEST_LOG"    // URL of the log
 	envWorker = "LEAT_KILLTEST_WORKER" // its name
+	envTask   = "LEAT_KILLTEST_TASK"   // what it does
+)
+
+// What a worker does.
+const (
+	TaskCount  = "count"  // Work
+	TaskOutbox = "outbox" // WorkOutbox
 )
 
 const (
 	application = "count"
+	relay       = "relay"
 	leaseTTL    = 300 * time.Millisecond
 )
 
-// IsWorker reports whether this process was started as a worker, and so has to
-// call Work and nothing else.
-func IsWorker() bool { return os.Getenv(envWorker) != "" }
+// Task returns what this process is to do, and nothing else, when it was started
+// as a worker; it is empty otherwise.
+func Task() string { return os.Getenv(envTask) }
 
 // Work runs a projection as one of the fleet until the process is killed. It
 // returns when the projection fails for good.
 func Work[Tx any](p service.Projection[Tx]) error {
 	ctx := context.Background()
+	p.Name = application
+	return work(ctx, p)
+}
+
+// WorkOutbox changes something in random streams, through change, and relays
+// what that puts into an outbox, until the process is killed. It returns when
+// the relay fails for good.
+func WorkOutbox(outbox service.Outbox, change func(ctx context.Context, stream string) error) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	var changing sync.WaitGroup
+	defer changing.Wait()
+	defer cancel()
+	for range 2 {
+		changing.Go(func() {
+			for ctx.Err() == nil {
+				_ = change(ctx, streamName(rand.IntN(streams))) //nolint:gosec // the database may be away, and what was not done is not told
+				time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
+			}
+		})
+	}
+	return work(ctx, service.Relay{Name: relay, Outbox: outbox})
+}
+
+func streamName(n int) string { return fmt.Sprintf("stock-%d", n) }
+
+func work(ctx context.Context, r service.Runner) error {
 	log, err := client.Dial(ctx, os.Getenv(envLog), client.Options{Wait: true})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }() // the process ends with it
-	p.Name = application
 	app, err := service.NewApp(service.Config{
 		Log: log, Leases: log, Instance: os.Getenv(envWorker), LeaseTTL: leaseTTL,
 		Logger: slog.New(slog.DiscardHandler), Retry: service.Retry{First: 5 * time.Millisecond, Most: 100 * time.Millisecond},
-	}, p)
+	}, r)
 	if err != nil {
 		return err
 	}
-	err = app.Run(ctx)
-	return fmt.Errorf("the app ended: %w", err)
+	return fmt.Errorf("the app ended: %w", app.Run(ctx))
 }
