@@ -230,8 +230,7 @@ func (s subject[View]) live(ctx context.Context, log leat.Log, f *fault) error {
 	case err = <-handled:
 	case <-killed:
 		giveUp(errKilled)
-		<-handled // that it gave up
-		err = errKilled
+		err = errors.Join(errKilled, <-handled)
 	}
 	stop()
 	if failed := <-ended; failed != nil && !errors.Is(err, errKilled) {
