@@ -214,6 +214,8 @@ const (
 	MaxReportError  = 1 << 10 // bytes of LastError
 )
 
+const maxRate = 1e12 // events a second: sums of it stay numbers
+
 // CheckReport does what Reporter.Report does first, for those who implement it:
 // it returns an [*InvalidError] if an argument is out of bounds.
 func CheckReport(status []AppStatus, ttl time.Duration) error {
@@ -230,6 +232,9 @@ func CheckReport(status []AppStatus, ttl time.Duration) error {
 		}
 		if len(s.LastError) > MaxReportError {
 			return &InvalidError{Field: "lasterror", Limit: fmt.Sprintf("at most %d bytes", MaxReportError), Got: fmt.Sprintf("%d bytes", len(s.LastError))}
+		}
+		if !(s.Rate >= 0 && s.Rate <= maxRate) { // also when it is no number
+			return &InvalidError{Field: "rate", Limit: fmt.Sprintf("0 to %g", maxRate), Got: fmt.Sprint(s.Rate)}
 		}
 		known := make(map[ShardID]bool, len(s.Shards))
 		for _, shard := range s.Shards {

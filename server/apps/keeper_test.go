@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -210,6 +211,9 @@ func TestHostileReportsAreRefused(t *testing.T) {
 		"long name":     {Name: long, Owner: "a"},
 		"not UTF-8":     {Name: "a\xff", Owner: "a"},
 		"long error":    {Name: "stock", Owner: "a", LastError: strings.Repeat("x", leat.MaxReportError+1)},
+		"no number":     {Name: "stock", Owner: "a", Rate: math.NaN()},
+		"no end":        {Name: "stock", Owner: "a", Rate: math.Inf(1)},
+		"backwards":     {Name: "stock", Owner: "a", Rate: -1},
 		"no shard":      {Name: "stock", Owner: "a", Shards: []leat.ShardStatus{{ID: "../etc"}}},
 		"a shard twice": {Name: "stock", Owner: "a", Shards: []leat.ShardStatus{{ID: shard0}, {ID: shard0}}},
 		"many shards":   {Name: "stock", Owner: "a", Shards: make([]leat.ShardStatus, leat.MaxReportShards+1)},
