@@ -38,7 +38,7 @@ type Config struct {
 
 	// Reporter is told every 2 s how the applications fare, and says which are
 	// paused; the Log when it is a leat.Reporter and this is nil. Without one
-	// nobody is told.
+	// nobody is told. Nothing begins before it has answered, a minute at most.
 	Reporter leat.Reporter
 
 	// Drain is how long handlers that are at work when Run's context ends may go

@@ -173,6 +173,9 @@ func (l *ledger) sawOldest(shard leat.ShardID, after uint64, at time.Time) {
 func (l *ledger) setPaused(paused bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.paused && !paused {
+		l.pace = pace{} // the time it stood still does not count
+	}
 	l.paused = paused
 }
 

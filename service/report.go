@@ -15,21 +15,22 @@ const (
 	reportTTL   = 10 * time.Second // silent for longer, a worker is gone
 	reportWait  = 5 * time.Second  // for one report
 	farewell    = 2 * time.Second  // for the last one
+	patience    = time.Minute      // for the first answer
 )
 
 // report tells the reporter how the applications fare, and the applications
 // whether they are paused, until stop ends. ready is closed when that is known
 // for the first time, since a worker must not start on what is paused. A
-// reporter that takes no reports, or none of another worker, is no reason not to
-// work.
+// reporter that takes no reports, none of another worker, or is away for long, is
+// no reason not to work.
 func (a *App) report(stop context.Context, ready chan<- struct{}) {
-	refused := false
+	began, refused := time.Now(), false
 	for {
 		err := a.reportOnce(stop, reportWait)
 		if stop.Err() != nil {
 			return
 		}
-		if ready != nil && (err == nil || !passing(err) || errors.Is(err, leat.ErrFull)) {
+		if ready != nil && (err == nil || !passing(err) || errors.Is(err, leat.ErrFull) || time.Since(began) > patience) {
 			close(ready)
 			ready = nil
 		}

@@ -286,7 +286,7 @@ func TestReporterThatFails(t *testing.T) {
 		model := servicetest.NewMemory()
 		fill(t, log, "a-1")
 		app := start(t, log, history("h", model), history("paused", servicetest.NewMemory()))
-		time.Sleep(time.Minute)
+		time.Sleep(30 * time.Second)
 		want(t, "before it is known what is paused", model.Data()["a-1"], "")
 		log.fail(nil)
 		time.Sleep(time.Minute)
@@ -298,12 +298,19 @@ func TestReporterThatFails(t *testing.T) {
 		want(t, "while the reporter is away", model.Data()["a-1"], versions(2))
 		app.stop()
 
+		log.fail(errAway)
+		fill(t, log, "a-1")
+		alone := start(t, log, history("h", model))
+		time.Sleep(2 * time.Minute)
+		want(t, "with a reporter that never answers", model.Data()["a-1"], versions(3))
+		alone.stop()
+
 		for i, err := range []error{leat.ErrUnsupported, leat.ErrFull} {
 			log.fail(err)
 			fill(t, log, "a-1")
 			again := start(t, log, history("h", model))
 			time.Sleep(time.Second)
-			want(t, "with a reporter that takes none: "+err.Error(), model.Data()["a-1"], versions(3+i))
+			want(t, "with a reporter that takes none: "+err.Error(), model.Data()["a-1"], versions(4+i))
 			again.stop()
 		}
 	})
