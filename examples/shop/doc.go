@@ -13,6 +13,7 @@
 //	inventory-1, inventory-2    answer queries, and share the shards that their
 //	billing-1, billing-2        applications read through leases
 //	gateway                     checks keys, limits rates, finds a live worker
+//	accountant                  somebody else, to whom billing forwards its events by webhook
 //
 // Then it drives an order file (or a made-up one) through the gateway's HTTP API,
 // waits until every application has caught up, has the log archived, and judges:

@@ -21,7 +21,8 @@ import (
 //
 //	shop store --data DIR --grpc ADDRESS --http ADDRESS
 //	shop archive --log URL --store URL --key FILE --listen ADDRESS
-//	shop orders|inventory|billing --log URL --db FILE --listen ADDRESS --worker NAME
+//	shop orders|inventory|billing --log URL --db FILE --listen ADDRESS --worker NAME [--webhook URL]
+//	shop accountant --db FILE --listen ADDRESS
 //	shop gateway --listen ADDRESS --orders URL,… --inventory URL,… --billing URL,…
 //
 // They print what an operator should know on standard error.
@@ -34,7 +35,7 @@ type role struct {
 }
 
 func roles() []role {
-	all := []role{{"store", storeRole}, {"archive", archiveRole}, {"gateway", gatewayRole}}
+	all := []role{{"store", storeRole}, {"archive", archiveRole}, {"gateway", gatewayRole}, {"accountant", accountantRole}}
 	for _, s := range services {
 		all = append(all, role{s.name, s.role})
 	}

@@ -30,18 +30,20 @@ type worked interface {
 type serviceRole struct {
 	name string
 	open func(ctx context.Context, log leat.Log, path string) (worked, error)
+
+	forwards bool // its events to the accountant
 }
 
 var services = []serviceRole{
-	{"orders", func(ctx context.Context, log leat.Log, path string) (worked, error) {
+	{name: "orders", open: func(ctx context.Context, log leat.Log, path string) (worked, error) {
 		return opened(orders.Open(ctx, log, path))
 	}},
-	{"inventory", func(ctx context.Context, log leat.Log, path string) (worked, error) {
+	{name: "inventory", open: func(ctx context.Context, log leat.Log, path string) (worked, error) {
 		return opened(inventory.Open(ctx, log, path))
 	}},
-	{"billing", func(ctx context.Context, log leat.Log, path string) (worked, error) {
+	{name: "billing", open: func(ctx context.Context, log leat.Log, path string) (worked, error) {
 		return opened(billing.Open(ctx, log, path))
-	}},
+	}, forwards: true},
 }
 
 func opened[S worked](s S, err error) (worked, error) {
@@ -58,6 +60,7 @@ func (s serviceRole) role(f *flag.FlagSet) func(context.Context, *slog.Logger) e
 	db := f.String("db", "", "`FILE` of the service's database")
 	listen := f.String("listen", "", "`ADDRESS` to serve HTTP on")
 	name := f.String("worker", "", "`NAME` of this worker")
+	hook := f.String("webhook", "", "`URL` to forward the service's events to; none by default")
 	return func(ctx context.Context, logger *slog.Logger) error {
 		if err := required(f, "log", "db", "listen", "worker"); err != nil {
 			return err
@@ -71,7 +74,16 @@ func (s serviceRole) role(f *flag.FlagSet) func(context.Context, *slog.Logger) e
 		if err != nil {
 			return err
 		}
-		w, err := newWorker(*name, log, service, logger)
+		runners := service.Runners()
+		if *hook != "" {
+			forwarder, hangUp, err := toWebhook(service, *hook)
+			if err != nil {
+				return errors.Join(err, service.Close())
+			}
+			defer hangUp() //nolint:errcheck // it closes what is idle, which cannot fail
+			runners = append(runners, forwarder)
+		}
+		w, err := newWorker(*name, log, service, logger, runners)
 		if err != nil {
 			return errors.Join(err, service.Close())
 		}
@@ -90,8 +102,8 @@ type worker struct {
 	logger  *slog.Logger
 }
 
-func newWorker(name string, log network, s worked, logger *slog.Logger) (*worker, error) {
-	app, err := service.NewApp(appConfig(name, log, logger), s.Runners()...)
+func newWorker(name string, log network, s worked, logger *slog.Logger, runners []service.Runner) (*worker, error) {
+	app, err := service.NewApp(appConfig(name, log, logger), runners...)
 	if err != nil {
 		return nil, err
 	}

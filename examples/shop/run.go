@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/accountant"
 	"github.com/leathq/leat/examples/shop/check"
 	"github.com/leathq/leat/examples/shop/gateway"
 	"github.com/leathq/leat/examples/shop/inventory"
@@ -243,9 +244,14 @@ func (t *trade) judge(ctx context.Context) (*report, error) {
 		if err := t.shop.archiver.get(ctx, "/archive/-/status", &r.archive); err != nil {
 			return err
 		}
+		var books accountant.Report
+		if err := t.shop.accountant.get(ctx, "/accountant/-/report", &books); err != nil {
+			return err
+		}
 		t.shop.ask(ctx)
 		r.apps, r.processes = t.shop.applied.all(), t.shop.processes.Status()
 		r.checks = append(check.Compare(expected, actual), a.results()...)
+		r.checks = append(r.checks, booked(books, a, actual.Billing.Gross))
 		r.memory = peakMemory()
 		r.checks = append(r.checks, t.archived(r.archive.Archived), r.nothingParked())
 		return nil

@@ -243,7 +243,7 @@ func TestBooksThatDoNotAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, out, _ := shopTest(args...)
-	want := "\nTHE BOOKS DO NOT AGREE: 3 of 31 checks failed.\n\n  ✗ billing: invoiced by order\n"
+	want := "\nTHE BOOKS DO NOT AGREE: 4 of 32 checks failed.\n\n  ✗ billing: invoiced by order\n"
 	if status != 1 || !strings.HasPrefix(out, want) {
 		t.Errorf("exit status %d, want 1 and a report that begins with %q\n%s", status, want, out)
 	}

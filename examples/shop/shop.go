@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/accountant"
 	"github.com/leathq/leat/examples/shop/supervisor"
+	"github.com/leathq/leat/forward/webhook"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -30,11 +32,13 @@ const (
 type shop struct {
 	dir        string
 	at         addresses
-	key        string // to the gateway
+	key        string         // to the gateway
+	secret     webhook.Secret // between billing and the accountant
 	processes  *supervisor.Supervisor
 	log        network
 	api        *api   // the gateway's
 	archiver   *api   // the archiver's
+	accountant *api   // the accountant's
 	workers    []*api // the workers' own, past the gateway
 	applied    *applied
 	closeFiles []io.Closer
@@ -45,12 +49,13 @@ type addresses struct {
 	grpc, http string // of the store
 	archive    string
 	gateway    string
+	accountant string
 	workers    map[string][]string // of each service
 }
 
 // openShop starts the shop in a directory that exists. Close it.
 func openShop(ctx context.Context, dir string) (_ *shop, err error) {
-	s := &shop{dir: dir, key: rand.Text(), applied: newApplied()}
+	s := &shop{dir: dir, key: rand.Text(), secret: webhook.NewSecret(), applied: newApplied()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -80,12 +85,12 @@ func openShop(ctx context.Context, dir string) (_ *shop, err error) {
 
 // newAddresses returns free ones.
 func newAddresses(ctx context.Context) (addresses, error) {
-	free, err := freeAddresses(ctx, 4+workersEach*len(services))
+	free, err := freeAddresses(ctx, 5+workersEach*len(services))
 	if err != nil {
 		return addresses{}, err
 	}
-	a := addresses{grpc: free[0], http: free[1], archive: free[2], gateway: free[3], workers: make(map[string][]string)}
-	free = free[4:]
+	a := addresses{grpc: free[0], http: free[1], archive: free[2], gateway: free[3], accountant: free[4], workers: make(map[string][]string)}
+	free = free[5:]
 	for _, s := range services {
 		a.workers[s.name], free = free[:workersEach], free[workersEach:]
 	}
@@ -106,13 +111,14 @@ func (s *shop) start(ctx context.Context) (err error) {
 	if err := makeLog(ctx, s.at.logURL()); err != nil {
 		return err
 	}
-	if err := s.processes.Start(ctx, append(s.allWorkers(), s.archive())...); err != nil {
+	if err := s.processes.Start(ctx, append(s.allWorkers(), s.archive(), s.books())...); err != nil {
 		return err
 	}
 	if err := s.processes.Start(ctx, s.gateway()); err != nil {
 		return err
 	}
 	s.api, s.archiver = newAPI("http://"+s.at.gateway, s.key), newAPI("http://"+s.at.archive, "")
+	s.accountant = newAPI("http://"+s.at.accountant, "")
 	for _, of := range services {
 		for _, address := range s.at.workers[of.name] {
 			s.workers = append(s.workers, newAPI("http://"+address+"/"+of.name, ""))
@@ -146,16 +152,30 @@ func (s *shop) allWorkers() []supervisor.Process {
 	for _, of := range services {
 		for i, address := range s.at.workers[of.name] {
 			name := fmt.Sprintf("%s-%d", of.name, i+1)
-			all = append(all, supervisor.Process{
+			p := supervisor.Process{
 				Name: name,
 				Args: []string{
 					of.name, "--worker", name, "--log", s.at.logURL(), "--db", filepath.Join(s.dir, of.name+".db"), "--listen", address,
 				},
 				Ready: answers("http://" + address + "/healthz"),
-			})
+			}
+			if of.forwards {
+				p.Args = append(p.Args, "--webhook", "http://"+s.at.accountant+accountant.Path)
+				p.Env = []string{secretVariable + "=" + s.secret.Text()}
+			}
+			all = append(all, p)
 		}
 	}
 	return all
+}
+
+// books is the accountant, who is no part of the shop but hears of it.
+func (s *shop) books() supervisor.Process {
+	return supervisor.Process{
+		Name: "accountant", Args: []string{"accountant", "--db", filepath.Join(s.dir, "accountant.db"), "--listen", s.at.accountant},
+		Env:   []string{secretVariable + "=" + s.secret.Text()},
+		Ready: answers("http://" + s.at.accountant + "/healthz"),
+	}
 }
 
 func (s *shop) gateway() supervisor.Process {
@@ -195,7 +215,7 @@ func answers(url string) func(context.Context) bool {
 // Close drains all processes, the gateway first and the store last.
 func (s *shop) Close() error {
 	var errs []error
-	for _, a := range append(s.workers, s.api, s.archiver) {
+	for _, a := range append(s.workers, s.api, s.archiver, s.accountant) {
 		if a != nil {
 			a.close()
 		}

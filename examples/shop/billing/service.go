@@ -47,6 +47,13 @@ func newAggregate() *service.Aggregate[State, Event] {
 	return &service.Aggregate[State, Event]{Category: "invoice", Source: "billing", Types: Types, Evolve: evolve}
 }
 
+// Forwarder hands all that happens to papers on to somebody else.
+func (s *Service) Forwarder(to service.Destination) service.Runner {
+	return service.Forwarder{
+		Name: "billing/forwarder", Filter: leat.Filter{Categories: []string{s.invoices.Category}}, To: to, Checkpoints: s.model,
+	}
+}
+
 // Store keeps how far the service's applications are.
 func (s *Service) Store() service.CheckpointStore { return s.model }
 

@@ -227,3 +227,19 @@ func names(results []check.Result) []string {
 	}
 	return out
 }
+
+func TestCompareBooks(t *testing.T) {
+	good := check.Books{Events: map[string]int64{"InvoiceIssued": 2}, Invoiced: 1500}
+	for name, actual := range map[string]check.Books{
+		"2 events, £1.500 invoiced, 0 out of order":               {Events: map[string]int64{"InvoiceIssued": 2}, Invoiced: 1500},
+		"2 events, £1.500 invoiced, 0 out of order, 7 came again": {Events: map[string]int64{"InvoiceIssued": 2}, Invoiced: 1500, Again: 7},
+		"1 events, £1.500 invoiced, 0 out of order":               {Events: map[string]int64{"InvoiceIssued": 1}, Invoiced: 1500},
+		"2 events, £1.501 invoiced, 0 out of order":               {Events: map[string]int64{"InvoiceIssued": 2}, Invoiced: 1501},
+		"2 events, £1.500 invoiced, 1 out of order":               {Events: map[string]int64{"InvoiceIssued": 2}, Invoiced: 1500, Late: 1},
+	} {
+		same := actual.Events["InvoiceIssued"] == 2 && actual.Invoiced == 1500 && actual.Late == 0
+		if r := check.CompareBooks(good, actual); r.OK != same || r.Actual != name {
+			t.Errorf("%+v: %t, %q", actual, r.OK, r.Actual)
+		}
+	}
+}
