@@ -65,7 +65,7 @@ type application struct {
 	filter leat.Filter
 	shard  leat.Shard
 
-	replay  uint64          // it goes quietly through everything up to here
+	replay  leat.Checkpoint // it goes quietly through everything up to here, in every shard
 	at      leat.Checkpoint // it is done with everything up to here
 	saved   leat.Checkpoint // what the store holds
 	unsure  leat.Checkpoint // what it holds instead, if a step that failed was taken nevertheless
@@ -80,7 +80,7 @@ func (a *application) load(stop, work context.Context, at leat.Checkpoint) error
 		if err != nil {
 			return err
 		}
-		a.replay = to.Seqs[a.shard.ID]
+		a.replay = to
 		a.blocked = make(map[string]bool)
 		return a.block(work)
 	})

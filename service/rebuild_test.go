@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,6 +170,40 @@ func TestRebuildByAFleet(t *testing.T) {
 		}
 		b.stop()
 		c.stop()
+	})
+}
+
+// What was parked of a rebuild is handled quietly also after its shard was split.
+func TestParkedEventsOfARebuildStayQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog(t, leat.Config{Shards: leat.EvenShards(1)})
+		fill(t, log, repeated(3, "a-1", "b-1")...)
+		model := servicetest.NewMemory()
+		m := newMailer("v2", model)
+		m.Rebuild = true
+		var mended atomic.Bool
+		apply := m.Apply
+		m.Apply = func(ctx context.Context, tx *tx, r leat.Recorded) error {
+			if r.Stream == "b-1" && !mended.Load() {
+				return service.Permanent(errBroken)
+			}
+			return apply(ctx, tx, r)
+		}
+		app := start(t, log, m)
+		app.caughtUp()
+		shards, err := log.Shards(t.Context())
+		ok(t, err)
+		_, err = log.Split(t.Context(), shards[0].ID, shards[0].Middle())
+		ok(t, err)
+		fill(t, log, "a-1", "b-1")
+		app.caughtUp()
+		mended.Store(true)
+		ok(t, model.Retry(t.Context(), "v2", "b-1"))
+		time.Sleep(10 * time.Second)
+		want(t, "b-1", model.Data()["b-1"], versions(4))
+		sent, _ := m.letters()
+		want(t, "sent", sent, "a-1@4 b-1@4")
+		app.stop()
 	})
 }
 

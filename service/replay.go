@@ -36,8 +36,9 @@ func replaying(ctx context.Context) context.Context {
 	return context.WithValue(ctx, replayKey{}, true)
 }
 
-// replays reports whether an event is a part of a rebuild.
-func (a *application) replays(r *leat.Recorded) bool { return r.Seq <= a.replay }
+// replays reports whether an event is a part of a rebuild. One that was parked
+// may be of a shard that was split since.
+func (a *application) replays(r *leat.Recorded) bool { return r.Seq <= a.replay.Seqs[r.Shard] }
 
 // beginReplay keeps where a rebuild ends: at the heads of the log when it begins.
 // Whoever is first decides.

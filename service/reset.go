@@ -13,8 +13,9 @@ import (
 // remove from the read model what the events beyond the checkpoint have written:
 // all of it, when starting from the beginning. Entries of discarded events stay.
 //
-// What the projection had handled before it then handles quietly, as a rebuild
-// does: see Projection.Rebuild.
+// What the projection had passed before it then handles quietly, as a rebuild
+// does: see Projection.Rebuild. That goes for parked events, too: let them be
+// tried again first if Then is to act on them.
 //
 // Nobody may run the projection meanwhile: stop the processes that do, or pause
 // it for all of them (leat apps pause). Should one run it nevertheless, either
