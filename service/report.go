@@ -73,7 +73,6 @@ func (a *App) sayFarewell() {
 
 // reported returns what a report may hold of a status.
 func reported(s Status) Status {
-	s.Rate = min(s.Rate, leat.MaxReportRate)
 	s.LastError = strings.ToValidUTF8(s.LastError, "\uFFFD")
 	if len(s.LastError) > leat.MaxReportError {
 		const more = "…"
