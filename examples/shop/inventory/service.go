@@ -46,11 +46,12 @@ func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
 }
 
 // newAggregate returns the articles. Some sell thousands of times, so that a
-// worker that starts begins with snapshots.
+// worker that starts begins with snapshots: what it has to read of all articles
+// then grows with their number, not with what they have sold.
 func newAggregate(snapshots service.SnapshotStore) *service.Aggregate[State, Event] {
 	return &service.Aggregate[State, Event]{
 		Category: "sku", Source: "inventory", Types: Types, Evolve: evolve,
-		Snapshots: service.Snapshots{Store: snapshots, Reducer: "1"},
+		Snapshots: service.Snapshots{Store: snapshots, Reducer: "1", Every: 25},
 	}
 }
 
