@@ -2,6 +2,7 @@ package service
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"reflect"
@@ -175,9 +176,28 @@ type processState[S any] struct {
 	State   S
 	version uint64
 
-	inputs   map[string]uint64  // of each stream the last version that was decided on
+	inputs   map[string]input   // of each stream the last event that was decided on
 	timers   map[string]pending // those that are set
 	commands map[uint64]bool    // those that wait to be carried out
+}
+
+// input is an event that was decided on.
+type input struct {
+	version uint64
+	id      string
+}
+
+// follows reports whether an event that was decided on is r, or follows it in its
+// stream, so that r was handled before. After a restore, versions may come round
+// again with other events; then the log does not have this one any more.
+func (i input) follows(ctx context.Context, log leat.Log, r leat.Recorded) (bool, error) {
+	if r.Version >= i.version {
+		return r.Version == i.version && r.ID == i.id, nil
+	}
+	for e, err := range log.ReadStream(ctx, r.Stream, leat.Range{After: i.version - 1, Through: i.version}) {
+		return e.ID == i.id, err
+	}
+	return false, nil
 }
 
 // pending is a timer that is set.
@@ -191,12 +211,12 @@ type pending struct {
 // given.
 func (p *Process[S, E, I]) evolve(s processState[S], v any, of *leat.Event) processState[S] {
 	if s.inputs == nil {
-		s.inputs, s.timers, s.commands = make(map[string]uint64), make(map[string]pending), make(map[uint64]bool)
+		s.inputs, s.timers, s.commands = make(map[string]input), make(map[string]pending), make(map[uint64]bool)
 	}
 	s.version++
 	if stream := of.Meta.Get(metaInputStream); stream != "" {
 		if version, err := strconv.ParseUint(of.Meta.Get(metaInputVersion), 10, 64); err == nil {
-			s.inputs[stream] = max(s.inputs[stream], version)
+			s.inputs[stream] = input{version, of.Meta.Get(leat.MetaCausation)}
 		}
 	}
 	switch v := v.(type) {

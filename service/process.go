@@ -152,8 +152,9 @@ func (p *Process[S, E, I]) Feed(ctx context.Context, log leat.Log, r leat.Record
 		return ErrSkipped
 	}
 	decide := func(s processState[S]) ([]any, error) {
-		if r.Version <= s.inputs[r.Stream] {
-			return nil, nil
+		before, err := s.inputs[r.Stream].follows(ctx, log, r)
+		if before || err != nil {
+			return nil, err
 		}
 		return p.decide(s, id, func(d *Decision[S, E]) error { return p.React(d, e, r) })
 	}

@@ -473,6 +473,51 @@ func TestEventsAreDecidedOnOnceAndInOrder(t *testing.T) {
 	})
 }
 
+// After a restore that lost the end of one shard and not of another, versions
+// come round again with other events: those are news.
+func TestEventsOfALostHistoryAreNews(t *testing.T) {
+	bubble(t, func(t *testing.T, log leat.Log, store *servicetest.Memory) {
+		var s sent
+		id := 0 // of an order that is not in the shard of its process
+		for shardOf(t, log, fmt.Sprint("order-", id)) == shardOf(t, log, fmt.Sprint("bill-", id)) {
+			id++
+		}
+		order, bill := fmt.Sprint("order-", id), fmt.Sprint("bill-", id)
+		for _, e := range []billInput{orderPlaced{fmt.Sprint(id)}, orderPaid{fmt.Sprint(id)}} {
+			feed(t, log, order, e)
+		}
+		p := newBilling(store, s.carryOut)
+		for _, r := range stream(t, log, order) {
+			ok(t, p.Feed(t.Context(), log, r))
+		}
+		const decided = "BillBegun ChargeOrder TimerSet BillSettled TimerCancelled ShipOrder"
+		want(t, "stream", types(t, log, bill), decided)
+
+		info, err := log.Info(t.Context())
+		ok(t, err)
+		restored := newLog(t, leat.Config{ID: info.ID, Shards: leat.EvenShards(4), Ended: []leat.Epoch{{Number: 1}}})
+		ok(t, restored.Import(t.Context(), shardOf(t, log, bill), stream(t, log, bill)))
+		p = newBilling(store, s.carryOut)
+		p.React = func(d *billDecision, e billInput, r leat.Recorded) error {
+			d.Record(billLapsed{fmt.Sprintf("%T %d", e, r.Version)})
+			return nil
+		}
+		for range 3 {
+			feed(t, restored, order, orderNoted{fmt.Sprint(id)})
+		}
+		for _, again := range []int{0, 1, 2, 0, 2, 1} {
+			ok(t, p.Feed(t.Context(), restored, stream(t, restored, order)[again]))
+		}
+		want(t, "stream", types(t, restored, bill), decided+" BillLapsed BillLapsed BillLapsed")
+	})
+}
+
+// shardOf returns the open shard that owns a stream.
+func shardOf(t *testing.T, log leat.Log, stream string) leat.ShardID {
+	shards := allShards(t, log)
+	return shards[leat.OpenShard(shards, leat.RouteHash(stream))].ID
+}
+
 // Whoever dies after a command and before it is known to be done sends it again,
 // under the same ID.
 func TestCommandsAreRepeatedUnderTheSameKey(t *testing.T) {
