@@ -209,6 +209,29 @@ func TestWhatIsRefusedForGood(t *testing.T) {
 	}
 }
 
+// A service that goes away while the event is looked for that it refused is not
+// asked again for each of the others.
+func TestOneThatGoesAwayIsNotAskedForEach(t *testing.T) {
+	f := newFake(t, func(messages []message) (int, string, []string) {
+		if len(messages) > 1 {
+			return http.StatusBadRequest, "ValidationException", nil
+		}
+		return 0, "", nil
+	})
+	var events []leat.Recorded
+	for i := range 10 {
+		events = append(events, order(fmt.Sprint("s-", i), "1", 10))
+	}
+	err := destinations(f.server.URL)["SQS"].Send(t.Context(), service.Delivery{Log: "LOG", Events: events})
+	each, _ := errors.AsType[service.SendErrors](err)
+	for i := range events {
+		if len(each) != len(events) || each[i] == nil {
+			t.Fatalf("event %d: %v, want that none was taken", i, err)
+		}
+	}
+	want(t, "requests", len(f.requests), 2)
+}
+
 func TestRequestsKeepWithinTheLimits(t *testing.T) {
 	f := newFake(t, func([]message) (int, string, []string) { return http.StatusOK, "", nil })
 	var events []leat.Recorded

@@ -56,29 +56,37 @@ func send(ctx context.Context, d service.Delivery, l limits, post post) error {
 			continue
 		}
 		if len(request) == l.entries || bytes+size > l.request {
-			call(ctx, request, post, errs)
+			_ = call(ctx, request, post, errs) // errs has it
 			request, bytes = nil, 0
 		}
 		request, bytes = append(request, e), bytes+size
 	}
-	call(ctx, request, post, errs)
+	_ = call(ctx, request, post, errs) // errs has it
 	return errs.OrNil()
 }
 
-// call sends one request. One that is refused as a whole is sent event by event:
-// nobody else can tell which of them is to blame.
-func call(ctx context.Context, request []entry, post post, errs service.SendErrors) {
+// call sends one request, and returns the error of all of it. One that is refused
+// as a whole is sent event by event, since nobody else can tell which of them is
+// to blame, until the service does not answer.
+func call(ctx context.Context, request []entry, post post, errs service.SendErrors) error {
 	if len(request) == 0 {
-		return
+		return nil
 	}
 	within, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	each, err := post(within, request)
 	if err != nil && len(request) > 1 && refused(err) {
 		for i := range request {
-			call(ctx, request[i:i+1], post, errs)
+			err := call(ctx, request[i:i+1], post, errs)
+			if err == nil || refused(err) {
+				continue
+			}
+			for _, e := range request[i+1:] {
+				errs[e.place] = meaning(err)
+			}
+			return err
 		}
-		return
+		return nil
 	}
 	for i, e := range request {
 		if err != nil {
@@ -87,6 +95,7 @@ func call(ctx context.Context, request []entry, post post, errs service.SendErro
 			errs[e.place] = each[i]
 		}
 	}
+	return err
 }
 
 // check returns what it means that a destination could not be looked at: that
