@@ -46,8 +46,8 @@ type Config struct {
 	Drain time.Duration
 }
 
-// An App runs projections, reactors and processes in one operating system
-// process, by itself or as one of a fleet.
+// An App runs applications (projections, reactors, processes, forwarders) and
+// relays in one operating system process, by itself or as one of a fleet.
 type App struct {
 	config  Config
 	fleets  []*fleet

@@ -53,7 +53,8 @@ func (d *Decision[S, E]) Do(commands ...any) {
 // SetTimer sets a timer, in place of one with this name that is set. It fires
 // once, at that moment or a few seconds later: not before all events are handled
 // that the log had by then, so that a process which was held up does not take
-// for missing what only waits. A moment that has passed is as good as any.
+// for missing what only waits. A moment that has passed is as good as any, from
+// the year 1700 to 2200. A name has 1 to leat.MaxNameBytes bytes.
 func (d *Decision[S, E]) SetTimer(name string, due time.Time) {
 	t := timerSet{name, due.UTC().Round(0)}
 	err := d.checkTimer(t)

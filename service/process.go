@@ -59,6 +59,9 @@ type Process[S, E, I any] struct {
 
 	// Route returns which process an event feeds: the ID of the order, say, so
 	// that its stream is Category, "-", ID. Empty: none.
+	//
+	// A process reads all of its stream when it is first used, and remembers each
+	// stream that has fed it. So let there be one for each order, not one for all.
 	Route func(e I, r leat.Recorded) string
 
 	// React decides on an event. It may be called more than once, and does

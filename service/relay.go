@@ -23,7 +23,8 @@ import (
 //
 // Events that were put together may be recorded one after the other.
 type Relay struct {
-	// Name is the relay's, under which it parks events.
+	// Name is the relay's, under which it parks events. Keep it: what is parked
+	// under another name does not hold up its stream.
 	Name string
 
 	// Outbox is where the events come from.
