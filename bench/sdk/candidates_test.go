@@ -34,7 +34,7 @@ func openLeat(_ context.Context, dir, _ string) (opened, error) {
 			_, err := withleat.Accounts.Do(ctx, log, account, withleat.Deposit(1))
 			return err
 		},
-		project: func(ctx context.Context, model *sql.DB, _ int) error {
+		project: func(ctx context.Context, model *sql.DB) error {
 			app, err := service.NewApp(service.Config{Log: log}, withleat.Balances(model))
 			if err != nil {
 				return err
@@ -68,7 +68,7 @@ func openHallgren(ctx context.Context, dir, _ string) (opened, error) {
 				return nil
 			})
 		},
-		project: func(ctx context.Context, model *sql.DB, _ int) error {
+		project: func(ctx context.Context, model *sql.DB) error {
 			return withhallgren.Balances(ctx, es.All(1, 1000), model).RunToEnd(ctx).Error
 		},
 		close: db.Close,
@@ -96,7 +96,7 @@ func openWatermill(ctx context.Context, _, postgres string) (opened, error) {
 		do: func(ctx context.Context, account string) error {
 			return withwatermill.Do(ctx, db, account, func(a *withwatermill.Account) (any, error) { return a.Deposit(1), nil })
 		},
-		project: func(ctx context.Context, model *sql.DB, want int) error {
+		project: func(ctx context.Context, model *sql.DB) error {
 			router, err := withwatermill.Balances(subscriber, model)
 			if err != nil {
 				return err
@@ -106,7 +106,7 @@ func openWatermill(ctx context.Context, _, postgres string) (opened, error) {
 			done := make(chan error, 1)
 			wait, stop := context.WithTimeout(ctx, 5*time.Minute)
 			defer stop()
-			go func() { done <- untilDone(wait, db, want) }()
+			go func() { done <- untilDone(wait, db) }()
 			select {
 			case err := <-ended:
 				stop()
@@ -120,21 +120,27 @@ func openWatermill(ctx context.Context, _, postgres string) (opened, error) {
 	}, nil
 }
 
-// untilDone waits until every message is acknowledged.
-func untilDone(ctx context.Context, db *sql.DB, want int) error {
+// untilDone waits until every message is acknowledged. They are read in the order
+// of their transactions.
+func untilDone(ctx context.Context, db *sql.DB) error {
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
 	for {
 		var left int
-		err := db.QueryRowContext(ctx, `select count(*) from watermill_accounts
-			where "offset" > coalesce((select max(offset_acked) from watermill_offsets_accounts where consumer_group = 'balances'), 0)`).Scan(&left)
+		err := db.QueryRowContext(ctx, `select count(*) from watermill_accounts m where not exists (
+			select 1 from watermill_offsets_accounts o where o.consumer_group = 'balances'
+			and (m.transaction_id, m."offset") <= (o.last_processed_transaction_id, o.offset_acked))`).Scan(&left)
 		if err != nil {
 			return err
 		}
-		if left == 0 && want > 0 {
+		if left == 0 {
 			return nil
 		}
-		<-again.C
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

@@ -46,8 +46,8 @@ type candidate struct {
 }
 
 type opened struct {
-	do      func(ctx context.Context, account string) error          // a deposit of one penny
-	project func(ctx context.Context, model *sql.DB, want int) error // until all is projected
+	do      func(ctx context.Context, account string) error // a deposit of one penny
+	project func(ctx context.Context, model *sql.DB) error  // until all is projected
 	close   func() error
 }
 
@@ -57,7 +57,7 @@ var candidates = []candidate{
 	{"watermill", []string{"withwatermill/account.go", "withwatermill/account_test.go"}, openWatermill},
 }
 
-// childEnv makes the test binary a process that projects: "NAME|DIR|POSTGRES|WANT".
+// childEnv makes the test binary a process that projects: "NAME|DIR|POSTGRES".
 const childEnv = "LEAT_SDK_CHILD"
 
 func TestMain(m *testing.M) {
@@ -85,11 +85,7 @@ func child(args []string) error {
 		if err != nil {
 			return err
 		}
-		var want int
-		if _, err := fmt.Sscan(args[3], &want); err != nil {
-			return err
-		}
-		err = o.project(ctx, model, want)
+		err = o.project(ctx, model)
 		return errors.Join(err, model.Close(), o.close())
 	}
 	return fmt.Errorf("there is no candidate %q", args[0])
@@ -170,7 +166,7 @@ func project(t *testing.T, c candidate, dir, postgres string) time.Duration {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if err := o.project(t.Context(), model, *commands); err != nil {
+	if err := o.project(t.Context(), model); err != nil {
 		t.Error(err)
 	}
 	took := time.Since(began)
@@ -196,7 +192,7 @@ func kill(t *testing.T, c candidate, dir, postgres string) (killed int) {
 	for {
 		before := count(t, model)
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{c.name, dir, postgres, fmt.Sprint(*commands)}, "|"))
+		cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{c.name, dir, postgres}, "|"))
 		var said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &said, &said
 		if err := cmd.Start(); err != nil {
