@@ -229,6 +229,8 @@ func TestOneThatGoesAwayIsNotAskedForEach(t *testing.T) {
 			t.Fatalf("event %d: %v, want that none was taken", i, err)
 		}
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	want(t, "requests", len(f.requests), 2)
 }
 
