@@ -137,7 +137,6 @@ func (r *relayRun) pass(ctx context.Context) (more bool, err error) {
 	if err := r.retryDue(ctx); err != nil {
 		return false, err
 	}
-	taken := time.Now()
 	events, err := r.Outbox.Take(ctx, r.Name, r.owner, r.ttl, relayLimit)
 	if errors.Is(err, leat.ErrHeld) {
 		return false, nil
@@ -145,7 +144,7 @@ func (r *relayRun) pass(ctx context.Context) (more bool, err error) {
 	if err != nil || len(events) == 0 {
 		return false, err
 	}
-	s := &sending{relayRun: r, until: taken.Add(r.ttl), settle: Settlement{Name: r.Name}}
+	s := &sending{relayRun: r, until: time.Now().Add(r.ttl), settle: Settlement{Name: r.Name}}
 	s.send(ctx, events)
 	if err := r.Outbox.Settle(context.WithoutCancel(ctx), s.settle); err != nil {
 		return false, err

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"testing"
 	"time"
 
 	"github.com/leathq/leat"
@@ -109,4 +111,21 @@ func ExampleOutbox() {
 	// customer-17 1 CustomerMoved {"address":"1 Mill Lane"}
 	// customer-17 2 CustomerMoved {"address":"2 Weir Street"}
 	// <nil>
+}
+
+// What the guide shows is this program.
+func TestOutboxPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/outbox.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile("example_outbox_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, found := strings.Cut(string(page), "```go\n")
+	code, _, _ = strings.Cut(code, "```")
+	if !found || !strings.Contains(string(program), code) {
+		t.Errorf("docs/outbox.md shows code that is not in the program:\n%s", code)
+	}
 }

@@ -100,7 +100,7 @@ func (o *office[Tx]) put(events ...leat.Event) {
 // start runs a relay until what it returns is called.
 func (o *office[Tx]) start(outbox service.Outbox, log leat.Log) (stop func()) {
 	app, err := service.NewApp(service.Config{
-		Log: log, Logger: slog.New(slog.DiscardHandler), Retry: service.Retry{First: time.Millisecond, Most: 10 * time.Millisecond}, LeaseTTL: 200 * time.Millisecond,
+		Log: log, Logger: slog.New(slog.DiscardHandler), Retry: service.Retry{First: time.Millisecond, Most: 10 * time.Millisecond}, LeaseTTL: time.Second,
 	}, service.Relay{Name: relay, Outbox: outbox})
 	if err != nil {
 		o.Error(err)
