@@ -95,7 +95,7 @@ func TestExactlyOnceWhateverIsKilled(t *testing.T) {
 	exec(t, pool, countTables)
 	at, troubles := through(t, server, url)
 	killtest.Run(t, killtest.Database{
-		Env: []string{envDatabase + "=" + at}, Troubles: troubles,
+		Env: []string{envDatabase + "=" + at}, Troubles: troubles, Parked: postgres.ReadModel(pool).Parked,
 		Counts: func(ctx context.Context) (map[string]uint64, error) {
 			rows, err := pool.Query(ctx, "select stream, events, (select events from total) from counted")
 			if err != nil {

@@ -43,6 +43,9 @@ func TestNewAppNamesTheFieldThatIsWrong(t *testing.T) {
 		{"runners[0]", service.Config{Log: log}, []service.Runner{nil}},
 		{`"p" twice`, service.Config{Log: log}, []service.Runner{p(func(*service.Projection[*tx]) {}), p(func(*service.Projection[*tx]) {})}},
 		{"Projection.Name", service.Config{Log: log}, []service.Runner{p(func(p *service.Projection[*tx]) { p.Name = "" })}},
+		{`Relay "r": Outbox`, service.Config{Log: log}, []service.Runner{service.Relay{Name: "r"}}},
+		{`Relay.Name`, service.Config{Log: log}, []service.Runner{service.Relay{Outbox: noOutbox{}}}},
+		{`"r" twice`, service.Config{Log: log}, []service.Runner{service.Relay{"r", noOutbox{}}, service.Relay{"r", noOutbox{}}}},
 		{`Projection "p": Apply`, service.Config{Log: log}, []service.Runner{p(func(p *service.Projection[*tx]) { p.Apply = nil })}},
 		{`Projection "p": Into`, service.Config{Log: log}, []service.Runner{p(func(p *service.Projection[*tx]) { p.Into = nil })}},
 		{`Projection "p": Filter.Categories`, service.Config{Log: log}, []service.Runner{p(func(p *service.Projection[*tx]) { p.Filter.Categories = []string{"a-1"} })}},
@@ -187,3 +190,5 @@ func TestImports(t *testing.T) {
 		}
 	}
 }
+
+type noOutbox struct{ service.Outbox }

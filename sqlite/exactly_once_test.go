@@ -77,7 +77,7 @@ func TestExactlyOnceWhateverIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	killtest.Run(t, killtest.Database{
-		Env: []string{envDatabase + "=" + path},
+		Env: []string{envDatabase + "=" + path}, Parked: sqlite.ReadModel(db).Parked,
 		Counts: func(ctx context.Context) (map[string]uint64, error) {
 			rows, err := db.QueryContext(ctx, "select stream, events, (select events from total) from counted")
 			if err != nil {

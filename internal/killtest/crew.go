@@ -53,6 +53,7 @@ type crew struct {
 
 	slots   []*worker // nil for one that is gone
 	started int
+	stopped *worker // by stop
 }
 
 func newCrew(t *testing.T, task string, env []string) *crew {
@@ -72,7 +73,7 @@ func newCrew(t *testing.T, task string, env []string) *crew {
 func (c *crew) troubles(lost func(w *worker) bool, more []Trouble) []Trouble {
 	return append([]Trouble{
 		{"a worker is killed", func() { c.kill(c.rnd.IntN(workers)) }},
-		{"a worker is stopped until others have taken over", func() { c.stop(lost) }},
+		{"a worker is stopped until others have taken over", func() { c.stop(syscall.SIGSTOP, lost) }},
 		{"all workers are killed", c.killAll},
 		{"connections to the log are cut", c.proxy.Cut},
 	}, more...)
@@ -169,7 +170,8 @@ func (c *crew) hire() *worker {
 	return w
 }
 
-// workersLive fails the test when a worker ended that nobody killed.
+// workersLive fails the test when a worker ended that nobody killed, and lets
+// those go on that stopped when nobody waited for that any more.
 func (c *crew) workersLive() {
 	c.t.Helper()
 	for i, w := range c.slots {
@@ -181,6 +183,9 @@ func (c *crew) workersLive() {
 			c.slots[i] = nil
 			c.t.Fatalf("worker %s ended: %v\n%s", w.name, w.cmd.ProcessState, w.stderr.String())
 		default:
+			if w != c.stopped {
+				_ = w.cmd.Process.Signal(syscall.SIGCONT)
+			}
 		}
 	}
 }
@@ -201,14 +206,19 @@ func (c *crew) killAll() {
 	}
 }
 
-// stop stops a worker until it has lost what it held.
-func (c *crew) stop(lost func(w *worker) bool) {
+// stop stops a worker until it has lost what it held, with a signal.
+func (c *crew) stop(with os.Signal, lost func(w *worker) bool) {
 	c.t.Helper()
 	w := c.slots[c.rnd.IntN(workers)]
 	if w == nil {
 		return
 	}
-	_ = w.cmd.Process.Signal(syscall.SIGSTOP)
-	defer func() { _ = w.cmd.Process.Signal(syscall.SIGCONT) }()
+	c.stopped = w
+	_ = w.cmd.Process.Signal(with)
+	defer func() {
+		c.stopped = nil
+		_ = w.cmd.Process.Signal(syscall.SIGCONT)
+	}()
 	c.until(w.name+" has lost what it held", func() bool { return lost(w) })
+	time.Sleep(time.Duration(c.rnd.Int64N(int64(2 * leaseTTL)))) // others may have begun, or not
 }

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/service"
 )
 
 // A Database is where the workers count.
@@ -20,6 +22,9 @@ type Database struct {
 	// Counts returns how many events are counted for each stream. It may fail
 	// while the database is away.
 	Counts func(ctx context.Context) (map[string]uint64, error)
+
+	// Parked returns what the workers have parked; it should be nothing.
+	Parked func(ctx context.Context, name, stream string) ([]service.Parked, error)
 
 	// Troubles are what happens to it.
 	Troubles []Trouble
@@ -34,6 +39,7 @@ func Run(t *testing.T, db Database) {
 	}
 	defer c.killAll()
 	troubles, happened := c.troubles(c.lostLeases, db.Troubles), make(map[string]int)
+	troubles = append(troubles, Trouble{"a worker is stopped within a transaction", c.stopWithin})
 	for round := range *rounds {
 		c.staff()
 		before := c.total()
@@ -50,6 +56,14 @@ func Run(t *testing.T, db Database) {
 		t.Logf("%3d × %s", n, name)
 	}
 	t.Logf("%d events are counted once", c.sum())
+}
+
+// stopWithin stops a worker within a transaction until it has lost its leases,
+// if it gets anything to do.
+func (c *campaign) stopWithin() {
+	began := time.Now()
+	c.append(200)
+	c.stop(stopWithin, func(w *worker) bool { return c.lostLeases(w) || time.Since(began) > 5*leaseTTL })
 }
 
 // lostLeases reports whether a worker has no lease and is no member any more.
@@ -110,6 +124,10 @@ func (c *campaign) audit() {
 		if counts[stream] != want {
 			c.t.Errorf("%s is counted %d times and has %d events", stream, counts[stream], want)
 		}
+	}
+	parked, err := c.db.Parked(c.t.Context(), application, "")
+	if err != nil || len(parked) > 0 {
+		c.t.Errorf("parked are %+v, %v; want none", parked, err)
 	}
 	if len(counts) != len(c.appended) {
 		c.t.Errorf("%d streams are counted, the log has %d", len(counts), len(c.appended))

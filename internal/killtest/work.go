@@ -8,9 +8,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/leathq/leat"
 	"github.com/leathq/leat/client"
 	"github.com/leathq/leat/service"
 )
@@ -43,8 +47,26 @@ func Task() string { return os.Getenv(envTask) }
 func Work[Tx any](p service.Projection[Tx]) error {
 	ctx := context.Background()
 	p.Name = application
+	var stop atomic.Bool
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, stopWithin)
+	go func() {
+		for range asked {
+			stop.Store(true)
+		}
+	}()
+	apply := p.Apply
+	p.Apply = func(ctx context.Context, tx Tx, r leat.Recorded) error {
+		if stop.Swap(false) {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) // until somebody lets it go on
+		}
+		return apply(ctx, tx, r)
+	}
 	return work(ctx, p)
 }
+
+// stopWithin makes a worker that counts stop itself within its next transaction.
+const stopWithin = syscall.SIGUSR1
 
 // WorkOutbox changes something in random streams, through change, and relays
 // what that puts into an outbox, until the process is killed. It returns when
