@@ -22,7 +22,7 @@ func trading(t *testing.T) *shop {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	s, err := openShop(ctx, t.TempDir())
+	s, err := openShop(ctx, t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

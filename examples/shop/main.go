@@ -13,6 +13,8 @@ import (
 	"runtime/pprof"
 	"strings"
 	"syscall"
+
+	"github.com/leathq/leat/examples/shop/database"
 )
 
 const usage = `Trade a wholesaler's orders on Leat and check that the books agree.
@@ -51,7 +53,8 @@ type options struct {
 	chaosSeed  uint64
 	cpuprofile string
 
-	given map[string]bool // flags that were set
+	billing string          // URL of billing's database
+	given   map[string]bool // flags that were set
 }
 
 // driverMemory is what the garbage collector of the main process tries to keep
@@ -101,6 +104,7 @@ func parse(args []string) (options, *flag.FlagSet, error) {
 	f.Uint64Var(&o.seed, "seed", 1, "`SEED` of made-up orders: the same seed makes the same orders")
 	f.IntVar(&o.count, "count", 2000, "`HOW MANY` orders to make up")
 	f.StringVar(&o.data, "data", "", "keep log, archive and databases in `DIR` and go on from what is there; without it\nthey are in a temporary directory that is removed at the end")
+	f.StringVar(&o.billing, "billing", "", "keep billing's books in PostgreSQL, in the empty database at `URL`, such as\npostgres://shop@localhost/billing, instead of a file; with --data the same URL\neach time")
 	f.BoolVar(&o.chaos, "chaos", false, "kill or pause a random process about each second while orders are handled,\na hundred times at most")
 	f.Uint64Var(&o.chaosSeed, "chaos-seed", rand.Uint64(), "`SEED` of --chaos: which processes, and when")
 	f.StringVar(&o.cpuprofile, "cpuprofile", "", "write a CPU profile for go tool pprof to `FILE`")
@@ -125,6 +129,9 @@ func help(out io.Writer, flags *flag.FlagSet) {
 func (o options) check(rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("unexpected argument %q: an order file is given as --orders FILE", rest[0])
+	}
+	if o.given["billing"] && !database.AtServer(o.billing) {
+		return fmt.Errorf("--billing %q: a URL is needed that begins with postgres://", o.billing)
 	}
 	if o.given["orders"] && (o.given["seed"] || o.given["count"]) {
 		return errors.New("--seed and --count are for made-up orders and do not go with --orders")

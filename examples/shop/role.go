@@ -45,7 +45,7 @@ func roles() []role {
 const (
 	// softMemory is what the garbage collector of a process tries to keep within.
 	// The store and the databases hold some more outside of its heap.
-	softMemory = 100 << 20
+	softMemory = 192 << 20
 	// roleDrain is how long a process has for what is under way when it drains,
 	// so that all together stay within drainAll.
 	roleDrain = 2 * time.Second

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	storeMemory  = 72 << 20 // softMemory of the store, which has much outside of Go's heap
+	storeMemory  = 192 << 20 // softMemory of the store, which has much outside of Go's heap
 	storeCache   = 16 << 20
 	segmentBytes = 8 << 20 // an archiver keeps about this much of each shard in memory
 )

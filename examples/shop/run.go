@@ -104,7 +104,7 @@ type trade struct {
 // open opens the shop for work and closes it after.
 func (t *trade) open(ctx context.Context, work func(context.Context) error) error {
 	err := t.progress.phase("starting the processes", nil, func() (err error) {
-		t.shop, err = openShop(ctx, t.dir)
+		t.shop, err = openShop(ctx, t.dir, t.options.billing)
 		return err
 	})
 	if err != nil {

@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leathq/leat/examples/shop/database"
 	"github.com/leathq/leat/examples/shop/inventory"
 	"github.com/leathq/leat/examples/shop/orders"
+	"github.com/leathq/leat/internal/pgtest"
 	"github.com/leathq/leat/sqlite"
 	"go.uber.org/goleak"
 )
@@ -29,8 +31,13 @@ func TestMain(m *testing.M) {
 		os.Exit(start(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Setenv(asShop, "1") // the processes that this one starts are the shop's //nolint:errcheck,gosec // it cannot fail
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(withPostgreSQL{m})
 }
+
+// withPostgreSQL ends the server that tests started.
+type withPostgreSQL struct{ *testing.M }
+
+func (m withPostgreSQL) Run() int { return pgtest.Main(m.M) }
 
 // shopTest runs the shop in this process and returns its exit status and what it
 // wrote.
@@ -161,7 +168,7 @@ func TestInterruptedDrains(t *testing.T) {
 // order that was acknowledged to be there when it opens again.
 func TestDrainLosesNothing(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
-	s, err := openShop(ctx, dir)
+	s, err := openShop(ctx, dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +211,7 @@ func TestDrainLosesNothing(t *testing.T) {
 	close(acknowledged)
 	<-collected
 
-	if s, err = openShop(ctx, dir); err != nil {
+	if s, err = openShop(ctx, dir, ""); err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
@@ -246,6 +253,28 @@ func TestBooksThatDoNotAgree(t *testing.T) {
 	want := "\nTHE BOOKS DO NOT AGREE: 4 of 32 checks failed.\n\n  ✗ billing: invoiced by order\n"
 	if status != 1 || !strings.HasPrefix(out, want) {
 		t.Errorf("exit status %d, want 1 and a report that begins with %q\n%s", status, want, out)
+	}
+}
+
+func TestBillingInPostgreSQL(t *testing.T) {
+	url := pgtest.Database(t)
+	args := []string{"--once", "--data", t.TempDir(), "--count", "50", "--billing", url}
+	for range 2 { // the second run finds all of it done
+		if status, out, told := shopTest(args...); status != 0 {
+			t.Fatalf("exit status %d\n%s%s", status, told, out)
+		}
+	}
+	model, err := database.OpenModel(t.Context(), url, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	var invoices int
+	if err := model.QueryRow(`select count(*) from invoices`).Scan(&invoices); err != nil || invoices != 50 {
+		t.Errorf("PostgreSQL has %d invoices, %v, want 50", invoices, err)
+	}
+	if status, _, told := shopTest("--once", "--billing", "billing.db"); status != 2 || !strings.Contains(told, "postgres://") {
+		t.Errorf("a file for --billing: exit status %d, %q, want 2 and what is needed", status, told)
 	}
 }
 

@@ -31,6 +31,7 @@ const (
 // gateway, and the log.
 type shop struct {
 	dir        string
+	billing    string // URL of billing's database; empty: a file
 	at         addresses
 	key        string         // to the gateway
 	secret     webhook.Secret // between billing and the accountant
@@ -53,9 +54,10 @@ type addresses struct {
 	workers    map[string][]string // of each service
 }
 
-// openShop starts the shop in a directory that exists. Close it.
-func openShop(ctx context.Context, dir string) (_ *shop, err error) {
-	s := &shop{dir: dir, key: rand.Text(), secret: webhook.NewSecret(), applied: newApplied()}
+// openShop starts the shop in a directory that exists, billing with its database
+// at a URL if there is one. Close it.
+func openShop(ctx context.Context, dir, billing string) (_ *shop, err error) {
+	s := &shop{dir: dir, billing: billing, key: rand.Text(), secret: webhook.NewSecret(), applied: newApplied()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -153,10 +155,8 @@ func (s *shop) allWorkers() []supervisor.Process {
 		for i, address := range s.at.workers[of.name] {
 			name := fmt.Sprintf("%s-%d", of.name, i+1)
 			p := supervisor.Process{
-				Name: name,
-				Args: []string{
-					of.name, "--worker", name, "--log", s.at.logURL(), "--db", filepath.Join(s.dir, of.name+".db"), "--listen", address,
-				},
+				Name:  name,
+				Args:  []string{of.name, "--worker", name, "--log", s.at.logURL(), "--db", s.database(of), "--listen", address},
 				Ready: answers("http://" + address + "/healthz"),
 			}
 			if of.forwards {
@@ -167,6 +167,15 @@ func (s *shop) allWorkers() []supervisor.Process {
 		}
 	}
 	return all
+}
+
+// database names the database of a service: a file, unless billing is to keep
+// its books at a server.
+func (s *shop) database(of serviceRole) string {
+	if of.name == "billing" && s.billing != "" {
+		return s.billing
+	}
+	return filepath.Join(s.dir, of.name+".db")
 }
 
 // books is the accountant, who is no part of the shop but hears of it.

@@ -26,17 +26,17 @@ const selectView = `select number, customer, country, amount, paid, credited fro
 
 // Get returns an invoice, or an error that wraps leat.ErrNotFound.
 func (s *Service) Get(ctx context.Context, number string) (View, error) {
-	v, err := database.Get(ctx, s.db, scanView, selectView+` where number = ?`, number)
+	v, err := database.Get(ctx, s.db.DB, scanView, selectView+` where number = $1`, number)
 	if err != nil {
 		return View{}, fmt.Errorf("invoice %q: %w", number, err)
 	}
-	v.Events, err = trace.Of(ctx, s.db, s.invoices.Stream(number))
+	v.Events, err = trace.Of(ctx, s.db.DB, s.invoices.Stream(number))
 	return v, err
 }
 
 // All calls f with every invoice, in no particular order, until f fails.
 func (s *Service) All(ctx context.Context, f func(View) error) error {
-	if err := database.Each(ctx, s.db, scanView, f, selectView); err != nil {
+	if err := database.Each(ctx, s.db.DB, scanView, f, selectView); err != nil {
 		return fmt.Errorf("list invoices: %w", err)
 	}
 	return nil
@@ -50,16 +50,16 @@ func scanView(row database.Scanner) (View, error) {
 
 // Gross returns what was invoiced in each country.
 func (s *Service) Gross(ctx context.Context) (map[string]int64, error) {
-	return s.byCountry(ctx, `select country, sum(amount) from invoices group by country`)
+	return s.byCountry(ctx, `select country, cast(sum(amount) as bigint) from invoices group by country`)
 }
 
 // Credit returns what was credited in each country, goodwill included.
 func (s *Service) Credit(ctx context.Context) (map[string]int64, error) {
-	return s.byCountry(ctx, `select country, sum(units * price) from credits group by country`)
+	return s.byCountry(ctx, `select country, cast(sum(units * price) as bigint) from credits group by country`)
 }
 
 func (s *Service) byCountry(ctx context.Context, query string) (map[string]int64, error) {
-	sums, err := database.Sums(ctx, s.db, query)
+	sums, err := database.Sums(ctx, s.db.DB, query)
 	if err != nil {
 		return nil, fmt.Errorf("revenue by country: %w", err)
 	}
@@ -91,7 +91,7 @@ func (s *Service) Sums(ctx context.Context) (Sums, error) {
 		{`credits where invoice is null`, &sums.Goodwill},
 		{`adjustments`, &sums.Adjustments},
 	} {
-		err := s.db.QueryRowContext(ctx, `select count(*), coalesce(sum(units), 0), coalesce(sum(units * price), 0) from `+q.rows).
+		err := s.db.QueryRowContext(ctx, `select count(*), cast(coalesce(sum(units), 0) as bigint), cast(coalesce(sum(units * price), 0) as bigint) from `+q.rows).
 			Scan(&q.sum.Rows, &q.sum.Units, &q.sum.Value)
 		if err != nil {
 			return Sums{}, fmt.Errorf("add up %s: %w", q.rows, err)
@@ -103,10 +103,10 @@ func (s *Service) Sums(ctx context.Context) (Sums, error) {
 // Balance returns what customers have been billed, less credits, adjusted.
 func (s *Service) Balance(ctx context.Context) (int64, error) {
 	var balance int64
-	err := s.db.QueryRowContext(ctx, `select
+	err := s.db.QueryRowContext(ctx, `select cast(
 		(select coalesce(sum(amount), 0) from invoices)
 		- (select coalesce(sum(units * price), 0) from credits)
-		+ (select coalesce(sum(units * price), 0) from adjustments)`).Scan(&balance)
+		+ (select coalesce(sum(units * price), 0) from adjustments) as bigint)`).Scan(&balance)
 	if err != nil {
 		return 0, fmt.Errorf("balance: %w", err)
 	}

@@ -2,11 +2,11 @@ package billing
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/database"
 	"github.com/leathq/leat/service"
 )
 
@@ -44,15 +44,11 @@ var orderTypes = service.NewTypes[orderEvent](
 func (s *Service) Runners() []service.Runner {
 	return []service.Runner{
 		service.Reactor{
-			Name: "billing/invoicing", Checkpoints: s.model, Parallel: invoicesAtOnce,
+			Name: "billing/invoicing", Checkpoints: s.db.Store, Parallel: invoicesAtOnce,
 			Filter: leat.Filter{Types: orderTypes.Names()},
 			React:  service.React(orderTypes, s.answerOrder),
 		},
-		service.Projection[*sql.Tx]{
-			Name: "billing/ledger", Into: s.model,
-			Filter: leat.Filter{Types: Types.Names()},
-			Apply:  service.Apply(Types, applyLedger),
-		},
+		s.db.Projection("billing/ledger", leat.Filter{Types: Types.Names()}, database.Typed(Types, applyLedger)),
 	}
 }
 

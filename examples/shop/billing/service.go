@@ -2,7 +2,6 @@ package billing
 
 import (
 	"context"
-	"database/sql"
 	_ "embed"
 	"fmt"
 
@@ -10,7 +9,6 @@ import (
 	"github.com/leathq/leat/examples/shop/database"
 	"github.com/leathq/leat/examples/shop/trace"
 	"github.com/leathq/leat/service"
-	"github.com/leathq/leat/sqlite"
 )
 
 //go:embed schema.sql
@@ -28,19 +26,18 @@ var Types = service.NewTypes[Event](
 // Service takes commands and answers queries. It is safe for concurrent use.
 type Service struct {
 	log      leat.Log
-	db       *sql.DB
-	model    *sqlite.Model
+	db       *database.Model
 	invoices *service.Aggregate[State, Event]
 }
 
 // Open opens the service with its database in a file, which is created when it
-// does not exist.
-func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
-	db, err := database.Open(ctx, path, schema+trace.Schema)
+// does not exist, or at a PostgreSQL server when name is a URL.
+func Open(ctx context.Context, log leat.Log, name string) (*Service, error) {
+	db, err := database.OpenModel(ctx, name, schema+trace.Schema)
 	if err != nil {
 		return nil, fmt.Errorf("open service billing: %w", err)
 	}
-	return &Service{log: log, db: db, model: sqlite.ReadModel(db), invoices: newAggregate()}, nil
+	return &Service{log: log, db: db, invoices: newAggregate()}, nil
 }
 
 func newAggregate() *service.Aggregate[State, Event] {
@@ -50,12 +47,12 @@ func newAggregate() *service.Aggregate[State, Event] {
 // Forwarder hands all that happens to papers on to somebody else.
 func (s *Service) Forwarder(to service.Destination) service.Runner {
 	return service.Forwarder{
-		Name: "billing/forwarder", Filter: leat.Filter{Categories: []string{s.invoices.Category}}, To: to, Checkpoints: s.model,
+		Name: "billing/forwarder", Filter: leat.Filter{Categories: []string{s.invoices.Category}}, To: to, Checkpoints: s.db.Store,
 	}
 }
 
 // Store keeps how far the service's applications are.
-func (s *Service) Store() service.CheckpointStore { return s.model }
+func (s *Service) Store() service.CheckpointStore { return s.db.Store }
 
 // Close closes the database.
 func (s *Service) Close() error { return s.db.Close() }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/examples/shop/database"
 	"github.com/leathq/leat/examples/shop/trace"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/sqlite"
@@ -37,7 +38,7 @@ func applyCatalogue(ctx context.Context, tx *sql.Tx, e foreign, _ leat.Recorded)
 }
 
 func applyOrder(ctx context.Context, tx *sql.Tx, e Event, r leat.Recorded) error {
-	if err := trace.Record(ctx, tx, r); err != nil {
+	if err := trace.Record(ctx, database.InSQLite(tx), r); err != nil {
 		return err
 	}
 	switch e := e.(type) {

@@ -10,21 +10,20 @@ import (
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/examples/shop/database"
-	"github.com/leathq/leat/sqlite"
 )
 
 // Schema makes the table that Record writes to.
 const Schema = `
 create table if not exists trace (
 	stream      text not null,
-	version     integer not null,
+	version     bigint not null,
 	id          text not null,
 	type        text not null,
 	cause       text not null,
 	correlation text not null,
-	time        integer not null, -- microseconds since 1970
+	time        bigint not null, -- microseconds since 1970
 	primary key (stream, version)
-) without rowid;`
+);`
 
 // An Event is one that made a thing what it is.
 type Event struct {
@@ -40,10 +39,9 @@ type Event struct {
 }
 
 // Record keeps an event.
-func Record(ctx context.Context, tx *sql.Tx, r leat.Recorded) error {
-	_, err := sqlite.Exec(ctx, tx, `insert into trace (stream, version, id, type, cause, correlation, time) values (?, ?, ?, ?, ?, ?, ?)`,
+func Record(ctx context.Context, exec database.Exec, r leat.Recorded) error {
+	return exec(ctx, `insert into trace (stream, version, id, type, cause, correlation, time) values ($1, $2, $3, $4, $5, $6, $7)`,
 		r.Stream, int64(r.Version), r.ID, r.Type, r.Meta.Get(leat.MetaCausation), Correlation(r), r.Time.UnixMicro())
-	return err
 }
 
 // Of returns the events of a stream that were kept, oldest first.
@@ -58,7 +56,7 @@ func Of(ctx context.Context, db *sql.DB, stream string) ([]Event, error) {
 			return e, err
 		},
 		func(e Event) error { events = append(events, e); return nil },
-		`select version, id, type, cause, correlation, time from trace where stream = ? order by version`, stream)
+		`select version, id, type, cause, correlation, time from trace where stream = $1 order by version`, stream)
 	if err != nil {
 		return nil, fmt.Errorf("events of %s: %w", stream, err)
 	}
