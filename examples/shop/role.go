@@ -21,7 +21,7 @@ import (
 //
 //	shop store --data DIR --grpc ADDRESS --http ADDRESS
 //	shop archive --log URL --store URL --key FILE --listen ADDRESS
-//	shop orders|inventory|billing --log URL --db FILE --listen ADDRESS --worker NAME [--webhook URL]
+//	shop orders|inventory|billing --log URL --db FILE|URL --listen ADDRESS --worker NAME [--webhook URL]
 //	shop accountant --db FILE --listen ADDRESS
 //	shop gateway --listen ADDRESS --orders URL,… --inventory URL,… --billing URL,…
 //
