@@ -203,7 +203,7 @@ func (l *Log) sync(groups <-chan *group) {
 			for i := 0; i < len(g.errs) && !g.refused; i++ {
 				g.errs[i] = fmt.Errorf("%w: %w", leat.ErrUncertain, err)
 			}
-			close(g.done)
+			l.answer(g)
 			continue
 		}
 		if g.file != nil {
@@ -216,8 +216,14 @@ func (l *Log) sync(groups <-chan *group) {
 				b.ring()
 			}
 		}
-		close(g.done)
+		l.answer(g)
 	}
+}
+
+// answer tells those who wait for a group.
+func (l *Log) answer(g *group) {
+	l.queue.answered(g)
+	close(g.done)
 }
 
 // do hands an operation to the committer and waits for the outcome.

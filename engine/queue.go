@@ -10,6 +10,10 @@ const (
 	// maxGroupBytes is the size at which a group takes no further operation.
 	maxGroupBytes = 4 << 20
 
+	// halfBytes is the size from which groups are kept to half of all that there
+	// is. The disk syncs what is smaller in about the same time.
+	halfBytes = 128 << 10
+
 	// aloneBytes is the size from which an operation has a group to itself. It
 	// then finds in the store all that was done before it.
 	aloneBytes = maxGroupBytes
@@ -42,16 +46,23 @@ type group struct {
 }
 
 // A queue holds the groups that wait for the committer.
+//
+// It makes groups of half of what there is: while the disk syncs one half, the
+// processors work for the other. Were the committer given whatever is there, all
+// who append would soon be in step. What one sync answers then comes back as one
+// group, and the processors wait while the disk works, and the other way round.
 type queue struct {
-	mu     sync.Mutex
-	more   sync.Cond // a group was added, or the queue closed
-	groups []*group  // the last one still takes operations
-	closed bool
+	mu       sync.Mutex
+	ripe     sync.Cond // there may be a group to take, or the queue closed
+	groups   []*group  // the last one still takes operations
+	waiting  int       // bytes of groups
+	underWay int       // bytes of those taken and not answered
+	closed   bool
 }
 
 func newQueue() *queue {
 	q := &queue{}
-	q.more.L = &q.mu
+	q.ripe.L = &q.mu
 	return q
 }
 
@@ -64,15 +75,34 @@ func (q *queue) add(op operation, bytes int) (*group, int, error) {
 		return nil, 0, leat.ErrClosed
 	}
 	n := len(q.groups)
-	if n == 0 || q.groups[n-1].bytes >= maxGroupBytes || bytes >= aloneBytes {
+	if n == 0 || bytes >= aloneBytes || q.full(q.groups[n-1]) {
 		q.groups = append(q.groups, &group{done: make(chan struct{}), ops: make([]operation, 0, 64)})
 		n++
-		q.more.Signal()
 	}
 	g := q.groups[n-1]
 	g.ops = append(g.ops, op)
 	g.bytes += bytes
+	q.waiting += bytes
+	q.signal()
 	return g, len(g.ops) - 1, nil
+}
+
+// full reports whether a group takes no further operation.
+func (q *queue) full(g *group) bool {
+	return g.bytes >= min(maxGroupBytes, max(halfBytes, (q.waiting+q.underWay)/2))
+}
+
+// isRipe reports whether the first group is to be taken: it takes no further
+// operation, or is as large as what is under way.
+func (q *queue) isRipe() bool {
+	return len(q.groups) > 1 || len(q.groups) == 1 && (q.closed || max(halfBytes, q.groups[0].bytes) >= q.underWay)
+}
+
+// signal wakes the committer if there is a group to take.
+func (q *queue) signal() {
+	if q.isRipe() {
+		q.ripe.Signal()
+	}
 }
 
 func (q *queue) isClosed() bool {
@@ -82,21 +112,31 @@ func (q *queue) isClosed() bool {
 }
 
 // take waits for a group and removes it; nil when the queue is closed and
-// empty.
+// empty. Call answered once the group is under way no more.
 func (q *queue) take() *group {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.groups) == 0 {
+	for !q.isRipe() {
 		if q.closed {
 			return nil
 		}
-		q.more.Wait()
+		q.ripe.Wait()
 	}
 	g := q.groups[0]
 	q.groups[0] = nil
 	q.groups = q.groups[1:]
 	g.taken = true
+	q.waiting -= g.bytes
+	q.underWay += g.bytes
 	return g
+}
+
+// answered notes that a group is under way no more.
+func (q *queue) answered(g *group) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.underWay -= g.bytes
+	q.signal()
 }
 
 // takeBack removes an operation that the committer has not come to, and reports
@@ -116,5 +156,5 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	q.more.Signal()
+	q.ripe.Signal()
 }
