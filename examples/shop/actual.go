@@ -13,6 +13,7 @@ import (
 // takes over what the audit found in the log.
 func (s *shop) actual(ctx context.Context, a *audit) (*check.Actual, error) {
 	all := &check.Actual{Log: check.LogActual{
+		SKURegistered:   a.occurrences("SKURegistered"),
 		OrderPlaced:     a.occurrences("OrderPlaced"),
 		InvoiceIssued:   a.occurrences("InvoiceIssued"),
 		PaymentCaptured: a.occurrences("PaymentCaptured"),

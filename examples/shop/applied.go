@@ -140,6 +140,20 @@ func (s *shop) watch(ctx context.Context) {
 	}
 }
 
+// heardOf waits until the orders service has heard of so many articles, which
+// inventory tells through its outbox.
+func (s *shop) heardOf(ctx context.Context, articles int) error {
+	for {
+		c, err := s.counts(ctx)
+		if err != nil || c.SKUs >= int64(articles) {
+			return err
+		}
+		if err := wait(ctx, firstPause); err != nil {
+			return err
+		}
+	}
+}
+
 // counts asks the orders service how many orders there are.
 func (s *shop) counts(ctx context.Context) (orders.Counts, error) {
 	var c orders.Counts

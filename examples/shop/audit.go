@@ -102,7 +102,7 @@ func (a *audit) event(r *leat.Recorded) {
 
 // occurrences counts the events of a type and the streams that have one.
 func (a *audit) occurrences(typ string) check.Occurrences {
-	return check.Occurrences{Events: a.types[typ], Orders: int64(len(a.once[typ]))}
+	return check.Occurrences{Events: a.types[typ], Of: int64(len(a.once[typ]))}
 }
 
 // results returns what the audit says of the log as checks.

@@ -31,12 +31,7 @@ func trading(t *testing.T) *shop {
 			t.Error(err)
 		}
 	})
-	if err := s.api.command(ctx, "/inventory/articles", "", inventory.Registered{SKU: "85123A", Kind: inventory.KindGoods}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.settle(ctx); err != nil {
-		t.Fatal(err)
-	}
+	stock(t, s)
 	placed := orders.PlaceRequest{Order: "1", Customer: "17850", Country: "France", Lines: []orders.LineRequest{{SKU: "85123A", Units: 5, Price: 100}}}
 	if err := s.api.command(ctx, "/orders", "", placed); err != nil {
 		t.Fatal(err)
@@ -45,6 +40,18 @@ func trading(t *testing.T) *shop {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// stock enters an article into the catalogue.
+func stock(t *testing.T, s *shop) {
+	t.Helper()
+	goods := inventory.Registered{SKU: "85123A", Kind: inventory.KindGoods}
+	if err := s.api.command(t.Context(), "/inventory/articles", "", goods); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.heardOf(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestGateway sends the gateway what is good and what is not.

@@ -183,20 +183,8 @@ func (t *trade) register(ctx context.Context) error {
 			if err := d.register(ctx, unknown); err != nil {
 				return err
 			}
-			return t.waitForCatalogue(ctx)
+			return t.shop.heardOf(ctx, len(t.plan.Catalogue))
 		})
-}
-
-func (t *trade) waitForCatalogue(ctx context.Context) error {
-	for {
-		c, err := t.shop.counts(ctx)
-		if err != nil || c.SKUs >= int64(len(t.plan.Catalogue)) {
-			return err
-		}
-		if err := wait(ctx, firstPause); err != nil {
-			return err
-		}
-	}
 }
 
 // note says how the applications fare.
@@ -224,7 +212,7 @@ func (t *trade) settled(ctx context.Context) sample {
 
 // judge reads the log and the file again and asks the services.
 func (t *trade) judge(ctx context.Context) (*report, error) {
-	a := newAudit("OrderPlaced", "InvoiceIssued", "PaymentCaptured")
+	a := newAudit("SKURegistered", "OrderPlaced", "InvoiceIssued", "PaymentCaptured")
 	err := t.progress.phase("auditing the log",
 		func() sample { return sample{done: a.read.Load(), total: events(t.end), unit: "events"} },
 		func() error { return a.readLog(ctx, t.shop.log, t.end) })

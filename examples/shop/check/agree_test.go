@@ -59,6 +59,8 @@ func carryOut(plan *retail.Plan) *check.Actual {
 		Inventory: check.InventoryActual{Stock: map[string]check.Stock{}},
 		Billing:   check.BillingActual{Invoices: map[string]check.Invoice{}, Credit: map[string]int64{}},
 	}}
+	articles := int64(len(plan.Catalogue))
+	s.actual.Log.SKURegistered = check.Occurrences{Events: articles, Of: articles}
 	for _, step := range plan.Steps {
 		switch step := step.(type) {
 		case *retail.Order:
@@ -94,7 +96,7 @@ func (s *shop) order(o *retail.Order) {
 	a.Billing.Balance += placed.Gross
 	for _, once := range []*check.Occurrences{&a.Log.OrderPlaced, &a.Log.InvoiceIssued, &a.Log.PaymentCaptured} {
 		once.Events++
-		once.Orders++
+		once.Of++
 	}
 }
 

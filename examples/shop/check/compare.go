@@ -14,7 +14,7 @@ func Compare(e *Expected, a *Actual) []Result {
 	r.orders(e, &a.Orders)
 	r.inventory(e, &a.Inventory)
 	r.billing(e, &a.Billing)
-	r.log(int64(len(e.Orders)), &a.Log)
+	r.log(e, &a.Log)
 	return r
 }
 
@@ -92,14 +92,16 @@ func (r *report) billing(e *Expected, a *BillingActual) {
 	r.equal("billing: gross − credits + adjustments = all rows of the file", money(e.GrandTotal), money(a.Balance))
 }
 
-func (r *report) log(orders int64, a *LogActual) {
-	show := func(o Occurrences) string {
-		return fmt.Sprintf("%s for %s orders", number(o.Events), number(o.Orders))
-	}
-	once := show(Occurrences{orders, orders})
-	r.equal("log: one OrderPlaced per order", once, show(a.OrderPlaced))
-	r.equal("log: one InvoiceIssued per order", once, show(a.InvoiceIssued))
-	r.equal("log: one PaymentCaptured per order", once, show(a.PaymentCaptured))
+func (r *report) log(e *Expected, a *LogActual) {
+	r.once("log: one SKURegistered per article", "articles", len(e.Stock), a.SKURegistered)
+	r.once("log: one OrderPlaced per order", "orders", len(e.Orders), a.OrderPlaced)
+	r.once("log: one InvoiceIssued per order", "orders", len(e.Orders), a.InvoiceIssued)
+	r.once("log: one PaymentCaptured per order", "orders", len(e.Orders), a.PaymentCaptured)
+}
+
+func (r *report) once(name, noun string, n int, actual Occurrences) {
+	show := func(o Occurrences) string { return fmt.Sprintf("%s for %s %s", number(o.Events), number(o.Of), noun) }
+	r.equal(name, show(Occurrences{int64(n), int64(n)}), show(actual))
 }
 
 // equal compares what its texts say in full.

@@ -30,9 +30,11 @@ func faultless(e *check.Expected) *check.Actual {
 		received := m.Sold + 50 // some stay on hand
 		a.Inventory.Stock[sku] = check.Stock{Received: received, Moves: m, OnHand: received - m.Sold + m.Returned + m.Adjusted}
 	}
-	n := int64(len(e.Orders))
-	once := check.Occurrences{Events: n, Orders: n}
-	a.Log = check.LogActual{OrderPlaced: once, InvoiceIssued: once, PaymentCaptured: once}
+	once := func(n int) check.Occurrences { return check.Occurrences{Events: int64(n), Of: int64(n)} }
+	a.Log = check.LogActual{
+		SKURegistered: once(len(e.Stock)),
+		OrderPlaced:   once(len(e.Orders)), InvoiceIssued: once(len(e.Orders)), PaymentCaptured: once(len(e.Orders)),
+	}
 	return a
 }
 

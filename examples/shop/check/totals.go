@@ -123,6 +123,7 @@ type Invoice struct {
 
 // LogActual is what the log itself says.
 type LogActual struct {
+	SKURegistered   Occurrences
 	OrderPlaced     Occurrences
 	InvoiceIssued   Occurrences
 	PaymentCaptured Occurrences
@@ -131,7 +132,7 @@ type LogActual struct {
 // Occurrences counts the events of a type.
 type Occurrences struct {
 	Events int64
-	Orders int64 // different orders among them
+	Of     int64 // different orders or articles among them
 }
 
 // Result is one check, in words for people.

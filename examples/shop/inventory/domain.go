@@ -28,12 +28,8 @@ const (
 // events fit into an Append of any log.
 const maxServed = 400
 
-var (
-	// ErrUnknownSKU: nobody registered the SKU.
-	ErrUnknownSKU = errors.New("unknown SKU")
-	// ErrRegistered: the SKU is registered as something else.
-	ErrRegistered = errors.New("the SKU is registered already")
-)
+// ErrUnknownSKU: nobody registered the SKU.
+var ErrUnknownSKU = errors.New("unknown SKU")
 
 // A Kind says whether a SKU is something that lies on a shelf.
 type Kind string
@@ -126,8 +122,7 @@ type State struct {
 func (s State) left() int64 { return s.Available - s.Wanted }
 
 // low reports whether replenishment has something to do. Then a Low is on its
-// way to it that it has not answered: every decision but registering ends with
-// tellLow.
+// way to it that it has not answered: every decision ends with tellLow.
 func (s State) low() bool { return s.left() < ReorderPoint || len(s.Waiting) > 0 }
 
 // Waiting is an order that waits for units.
@@ -223,16 +218,6 @@ func decide(sku, action string, rule func(*decision)) func(State) ([]Event, erro
 		d := decision{State: s, sku: sku}
 		rule(&d)
 		return d.events, nil
-	}
-}
-
-// register decides on a new SKU. One that is registered stays as it is.
-func register(r Registered) func(State) ([]Event, error) {
-	return func(s State) ([]Event, error) {
-		if s.Kind != KindNone {
-			return nil, nil
-		}
-		return []Event{r}, nil
 	}
 }
 

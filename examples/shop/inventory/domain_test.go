@@ -46,9 +46,6 @@ func TestDecisions(t *testing.T) {
 		when  decider
 		then  []Event
 	}{
-		{"register", nil, register(goods), []Event{goods}},
-		{"register again", []Event{goods}, register(goods), nil},
-
 		{"reserve what is there", []Event{goods, received(100)}, reserve(sku, "a", 30), []Event{reserved("a", 30)}},
 		{"reserve all there is", []Event{goods, received(100)}, reserve(sku, "a", 100), []Event{reserved("a", 100), low(0)}},
 		{"fall below the reorder point", []Event{goods, received(60)}, reserve(sku, "a", 13), []Event{reserved("a", 13), low(47)}},

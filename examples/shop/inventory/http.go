@@ -23,7 +23,7 @@ type AdjustRequest struct {
 	Time   time.Time `json:"time,omitzero"`
 }
 
-// Accepted answers a command that is recorded, now or before.
+// Accepted answers a command that is carried out, now or before.
 type Accepted struct {
 	SKU   string `json:"sku"`
 	Event string `json:"event"` // ID of the command's first event
@@ -53,7 +53,7 @@ func (s *Service) postArticle(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Register(r.Context(), in, service.CommandID(id)); err != nil {
+	if err := s.Register(r.Context(), in, id); err != nil {
 		return refused(err)
 	}
 	w.Header().Set("Location", "/inventory/"+url.PathEscape(in.SKU))

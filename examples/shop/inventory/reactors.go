@@ -69,6 +69,7 @@ func (s *Service) Runners() []service.Runner {
 			Filter: leat.Filter{Types: Types.Names()},
 			Apply:  service.Apply(Types, applyStock),
 		},
+		service.Relay{Name: "inventory/outbox", Outbox: s.outbox},
 	}
 }
 

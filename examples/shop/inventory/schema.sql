@@ -1,4 +1,11 @@
--- Everything is in units.
+-- What the articles are.
+create table if not exists catalogue (
+	sku         text primary key,
+	kind        text not null,
+	description text not null
+) without rowid;
+
+-- What became of them, in units.
 create table if not exists stock (
 	sku         text primary key,
 	kind        text not null,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	_ "embed"
+	"errors"
 	"fmt"
 
 	"github.com/leathq/leat"
@@ -28,10 +29,11 @@ var Types = service.NewTypes[Event](
 
 // Service takes commands and answers queries. It is safe for concurrent use.
 type Service struct {
-	log   leat.Log
-	db    *sql.DB
-	model *sqlite.Model
-	skus  *service.Aggregate[State, Event]
+	log    leat.Log
+	db     *sql.DB
+	model  *sqlite.Model
+	outbox *sqlite.Outbox // of the catalogue
+	skus   *service.Aggregate[State, Event]
 }
 
 // Open opens the service with its database in a file, which is created when it
@@ -41,8 +43,11 @@ func Open(ctx context.Context, log leat.Log, path string) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open service inventory: %w", err)
 	}
-	model := sqlite.ReadModel(db)
-	return &Service{log: log, db: db, model: model, skus: newAggregate(model)}, nil
+	outbox, err := sqlite.NewOutbox(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("open service inventory: %w", errors.Join(err, db.Close()))
+	}
+	return &Service{log: log, db: db, model: outbox.Model, outbox: outbox, skus: newAggregate(outbox)}, nil
 }
 
 // newAggregate returns the articles. Some sell thousands of times, so that a
@@ -60,20 +65,6 @@ func (s *Service) Store() service.CheckpointStore { return s.model }
 
 // Close closes the database.
 func (s *Service) Close() error { return s.db.Close() }
-
-// Register enters a SKU into the catalogue. To enter it again changes nothing,
-// unless as another kind (ErrRegistered). A field out of bounds is a
-// [*leat.InvalidError].
-func (s *Service) Register(ctx context.Context, r Registered, opts ...service.Option) error {
-	if err := r.check(); err != nil {
-		return fmt.Errorf("register SKU %q: %w", r.SKU, err)
-	}
-	done, err := s.skus.Do(ctx, s.log, r.SKU, register(r), with(opts, "register")...)
-	if err == nil && done.State.Kind != r.Kind {
-		return fmt.Errorf("register SKU %q as %s: %w as %s", r.SKU, r.Kind, ErrRegistered, done.State.Kind)
-	}
-	return err
-}
 
 // Adjust corrects the stock of a SKU (ErrUnknownSKU). That of a charge is only
 // recorded. A row of a note counts once: to adjust by it again changes nothing.

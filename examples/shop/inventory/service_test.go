@@ -1,9 +1,11 @@
 package inventory
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/leathq/leat/examples/shop/shoptest"
 	"go.uber.org/goleak"
@@ -22,11 +24,32 @@ func open(t *testing.T) (*Service, *shoptest.House) {
 	t.Cleanup(func() { _ = s.Close() })
 	h.Run(s.Runners()...)
 	for _, r := range []Registered{goods, {SKU: "POST", Kind: KindCharge}} {
-		if err := s.Register(t.Context(), r); err != nil {
+		if err := s.Register(t.Context(), r, "register"); err != nil {
 			t.Fatal(err)
 		}
+		h.Await("sku-" + r.SKU)
 	}
 	return s, h
+}
+
+func TestRegisterAgain(t *testing.T) {
+	s, err := Open(t.Context(), shoptest.New(t).Log, filepath.Join(t.TempDir(), "inventory.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, id := range []string{"first", "first", "another"} {
+		if err := s.Register(t.Context(), goods, id); err != nil {
+			t.Errorf("register as event %q: %v", id, err)
+		}
+	}
+	if err := s.Register(t.Context(), charge, "charge"); !errors.Is(err, ErrRegistered) {
+		t.Errorf("register goods as a charge: %v, want ErrRegistered", err)
+	}
+	events, err := s.outbox.Take(t.Context(), "test", "test", time.Minute, 10)
+	if err != nil || len(events) != 1 || events[0].ID != "first" || events[0].Stream != "sku-"+sku {
+		t.Errorf("the outbox holds %+v, %v; want the one event that the SKU was registered", events, err)
+	}
 }
 
 func TestOrderIsShortThenReservedThenReturned(t *testing.T) {

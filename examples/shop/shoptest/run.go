@@ -84,6 +84,22 @@ func (h *House) Settle() {
 	}
 }
 
+// Await waits until a stream has an event, and all is handled.
+func (h *House) Await(stream string) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
+	defer cancel()
+	for b, err := range leat.Follow(ctx, h.Log, leat.Filter{Streams: []string{stream}}, leat.Checkpoint{}) {
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if len(b.Events) > 0 {
+			break
+		}
+	}
+	h.Settle()
+}
+
 func (h *House) end(ctx context.Context) leat.Checkpoint {
 	end, err := leat.Start(ctx, h.Log, leat.Now)
 	if err != nil {
