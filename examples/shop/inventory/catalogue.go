@@ -10,7 +10,7 @@ import (
 	"github.com/leathq/leat/sqlite"
 )
 
-// ErrRegistered: the SKU is registered as something else.
+// ErrRegistered says that the SKU is registered as something else.
 var ErrRegistered = errors.New("the SKU is registered already")
 
 // Register enters a SKU into the catalogue, together with the event that tells

@@ -28,7 +28,7 @@ const (
 // events fit into an Append of any log.
 const maxServed = 400
 
-// ErrUnknownSKU: nobody registered the SKU.
+// ErrUnknownSKU says that nobody registered the SKU.
 var ErrUnknownSKU = errors.New("unknown SKU")
 
 // A Kind says whether a SKU is something that lies on a shelf.
