@@ -89,7 +89,9 @@ func (m *Model) applications(ctx context.Context) ([]string, error) {
 	if err := m.createTables(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := m.pool.Query(ctx, "select name from leat_application where log <> '' union select name from leat_parked")
+	rows, err := m.pool.Query(ctx, `
+		select name from (select name from leat_application where log <> '' union select name from leat_parked) as names
+		where name not like '$%'`)
 	if err != nil {
 		return nil, err
 	}

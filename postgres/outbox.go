@@ -95,11 +95,16 @@ func lockOf(stream string) int32 {
 const outgoing = "number, stream, id, type, source, time, contenttype, data, meta"
 
 // Take implements service.Outbox.
-func (o *Outbox) Take(ctx context.Context, name, owner string, ttl time.Duration, limit int) ([]service.Outgoing, error) {
+func (o *Outbox) Take(ctx context.Context, name, owner string, ttl time.Duration, limit int, except []string) ([]service.Outgoing, error) {
+	but := make([]string, len(except))
+	for i, stream := range except {
+		but[i] = text(stream)
+	}
 	var events []service.Outgoing
 	err := o.Transact(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		var waits bool
-		if err := tx.QueryRow(ctx, "select exists (select from leat_outbox where not parked)").Scan(&waits); err != nil || !waits {
+		err := tx.QueryRow(ctx, "select exists (select from leat_outbox where not parked and stream <> all($1))", but).Scan(&waits)
+		if err != nil || !waits {
 			return err
 		}
 		if err := hold(ctx, tx, owner, ttl); err != nil {
@@ -110,8 +115,8 @@ func (o *Outbox) Take(ctx context.Context, name, owner string, ttl time.Duration
 				select from leat_parked p where p.name = $1 and p.stream = o.stream and p.discarded is null)
 			from (
 				select *, sum(length(data)) over (order by number) - length(data) as before
-				from (select * from leat_outbox where not parked order by number limit $2) as first) as o
-			where before < $3 order by number`, text(name), limit, service.OutboxBytes)
+				from (select * from leat_outbox where not parked and stream <> all($4) order by number limit $2) as first) as o
+			where before < $3 order by number`, text(name), limit, service.OutboxBytes, but)
 		if err != nil {
 			return err
 		}

@@ -102,6 +102,34 @@ func scanParked(row pgx.CollectableRow) (p service.Parked, err error) {
 	return p, err
 }
 
+// Waiting implements service.CheckpointStore.
+func (m *Model) Waiting(ctx context.Context, name string) (map[string]uint64, error) {
+	waiting, err := m.waiting(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("count events parked by %q: %w", name, err)
+	}
+	return waiting, nil
+}
+
+func (m *Model) waiting(ctx context.Context, name string) (map[string]uint64, error) {
+	if err := m.createTables(ctx); err != nil {
+		return nil, err
+	}
+	rows, err := m.pool.Query(ctx,
+		"select stream, count(*) from leat_parked where name = $1 and discarded is null group by stream", text(name))
+	if err != nil {
+		return nil, err
+	}
+	waiting := make(map[string]uint64)
+	var stream string
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&stream, &n}, func() error {
+		waiting[untext(stream)] = uint64(n)
+		return nil
+	})
+	return waiting, err
+}
+
 // Due implements service.CheckpointStore.
 func (m *Model) Due(ctx context.Context, name string) ([]string, error) {
 	streams, err := m.due(ctx, name)

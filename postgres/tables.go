@@ -37,6 +37,7 @@ create table if not exists leat_parked (
 	reason    text not null default '',
 	primary key (name, stream, version)
 );
+create index if not exists leat_parked_waits on leat_parked (name, stream) where discarded is null;
 create table if not exists leat_timer (
 	name    text collate "C" not null,
 	stream  text collate "C" not null,

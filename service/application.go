@@ -96,11 +96,9 @@ func (a *application) stored(ctx context.Context) (leat.Checkpoint, error) {
 
 // block blocks the streams of which the store holds parked events.
 func (a *application) block(ctx context.Context) error {
-	parked, err := a.store.Parked(ctx, a.name, "")
-	for _, p := range parked {
-		if p.Waits() {
-			a.blocked[p.Stream] = true
-		}
+	waiting, err := a.store.Waiting(ctx, a.name)
+	for stream := range waiting {
+		a.blocked[stream] = true
 	}
 	return err
 }

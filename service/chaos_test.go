@@ -440,6 +440,13 @@ func (s *chaosStore) Parked(ctx context.Context, name, stream string) ([]service
 	return s.Memory.Parked(ctx, name, stream)
 }
 
+func (s *chaosStore) Waiting(ctx context.Context, name string) (map[string]uint64, error) {
+	if err := s.lost(6); err != nil {
+		return nil, err
+	}
+	return s.Memory.Waiting(ctx, name)
+}
+
 func (s *chaosStore) Due(ctx context.Context, name string) ([]string, error) {
 	if err := s.lost(6); err != nil {
 		return nil, err

@@ -361,18 +361,16 @@ func (f *fleet) countWaiting(stop context.Context) {
 	if !f.counted.IsZero() && time.Since(f.counted) < countEvery {
 		return
 	}
-	events, err := f.store.Parked(stop, f.name, "")
+	waiting, err := f.store.Waiting(stop, f.name)
 	if err != nil {
 		return // whoever has to read them will tell
 	}
 	f.counted = time.Now()
-	var n uint64
-	for _, p := range events {
-		if p.Waits() {
-			n++
-		}
+	var total uint64
+	for _, n := range waiting {
+		total += n
 	}
-	f.countedWaiting(n)
+	f.countedWaiting(total)
 }
 
 // begin starts a run on a shard unless there is one.

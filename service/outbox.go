@@ -24,13 +24,13 @@ type Outbox interface {
 	CheckpointStore
 
 	// Take returns the first events that wait, but parked ones: at most limit,
-	// and fewer when they are large. name is the relay's. What it returns will
-	// not be undone by a power cut.
+	// and fewer when they are large, and none of the streams in except. name is
+	// the relay's. What it returns will not be undone by a power cut.
 	//
 	// While there are events, Take gives owner the outbox for ttl: another owner
 	// gets leat.ErrHeld meanwhile. That only saves work: IDs keep an event that
 	// two append from being recorded twice.
-	Take(ctx context.Context, name, owner string, ttl time.Duration, limit int) ([]Outgoing, error)
+	Take(ctx context.Context, name, owner string, ttl time.Duration, limit int, except []string) ([]Outgoing, error)
 
 	// Find returns an event that is still in the outbox, parked or not.
 	Find(ctx context.Context, number uint64) (e Outgoing, found bool, err error)

@@ -137,7 +137,7 @@ func (r *relayRun) pass(ctx context.Context) (more bool, err error) {
 	if err := r.retryDue(ctx); err != nil {
 		return false, err
 	}
-	events, err := r.Outbox.Take(ctx, r.Name, r.owner, r.ttl, relayLimit)
+	events, err := r.Outbox.Take(ctx, r.Name, r.owner, r.ttl, relayLimit, nil)
 	if errors.Is(err, leat.ErrHeld) {
 		return false, nil
 	}

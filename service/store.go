@@ -22,7 +22,8 @@ type CheckpointStore interface {
 	Checkpoint(ctx context.Context, name string) (leat.Checkpoint, error)
 
 	// Applications returns the names of the applications that have begun or have
-	// parked events, sorted.
+	// parked events, sorted. Those that begin with "$" are the SDK's own and left
+	// out.
 	Applications(ctx context.Context) ([]string, error)
 
 	// Save records a step, all of it or nothing. It fails with leat.ErrFenced
@@ -36,6 +37,9 @@ type CheckpointStore interface {
 	// stream and version; those of one stream unless it is empty. Discarded
 	// events are included.
 	Parked(ctx context.Context, name, stream string) ([]Parked, error)
+
+	// Waiting returns how many parked events wait in each stream that has any.
+	Waiting(ctx context.Context, name string) (map[string]uint64, error)
 
 	// Due returns the streams whose first waiting event is to be handled now:
 	// Retry was asked for, or the events in front of it are discarded.

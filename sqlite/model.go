@@ -97,6 +97,7 @@ create table if not exists leat_parked (
 	reason    text not null default '',
 	primary key (name, stream, version)
 ) without rowid;
+create index if not exists leat_parked_waits on leat_parked (name, stream) where discarded is null;
 create table if not exists leat_timer (
 	name    text not null,
 	stream  text not null,
@@ -149,7 +150,9 @@ func (m *Model) Checkpoint(ctx context.Context, name string) (leat.Checkpoint, e
 func (m *Model) Applications(ctx context.Context) ([]string, error) {
 	var names []string
 	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		rows, err := Query(ctx, tx, "select name from leat_application union select name from leat_parked order by name")
+		rows, err := Query(ctx, tx, `
+			select name from (select name from leat_application union select name from leat_parked)
+			where name not like '$%' order by name`)
 		if err != nil {
 			return err
 		}

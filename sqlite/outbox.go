@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/leathq/leat"
@@ -77,11 +78,16 @@ const outgoing = "number, stream, id, type, source, time, contenttype, data, met
 
 // Take implements service.Outbox. It waits for a transaction that writes, so
 // that it sees what has been put when it was woken.
-func (o *Outbox) Take(ctx context.Context, name, owner string, ttl time.Duration, limit int) ([]service.Outgoing, error) {
+func (o *Outbox) Take(ctx context.Context, name, owner string, ttl time.Duration, limit int, except []string) ([]service.Outgoing, error) {
+	waits := "from leat_outbox where parked = 0 and stream not in (" + strings.TrimSuffix(strings.Repeat("?,", len(except)), ",") + ")"
+	var args []any
+	for _, stream := range except {
+		args = append(args, stream)
+	}
 	var events []service.Outgoing
 	err := o.synced(ctx, func(tx *sql.Tx) error {
-		var waits bool
-		if err := tx.QueryRowContext(ctx, "select exists (select 1 from leat_outbox where parked = 0)").Scan(&waits); err != nil || !waits {
+		var some bool
+		if err := tx.QueryRowContext(ctx, "select exists (select 1 "+waits+")", args...).Scan(&some); err != nil || !some {
 			return err
 		}
 		if err := hold(ctx, tx, owner, ttl); err != nil {
@@ -92,8 +98,8 @@ func (o *Outbox) Take(ctx context.Context, name, owner string, ttl time.Duration
 				select 1 from leat_parked p where p.name = ? and p.stream = o.stream and p.discarded is null)
 			from (
 				select *, sum(length(data)) over (order by number) - length(data) as before
-				from (select * from leat_outbox where parked = 0 order by number limit ?)) as o
-			where before < ? order by number`, name, limit, service.OutboxBytes)
+				from (select * `+waits+` order by number limit ?)) as o
+			where before < ? order by number`, slices.Concat([]any{name}, args, []any{limit, service.OutboxBytes})...)
 		if err != nil {
 			return err
 		}

@@ -93,7 +93,7 @@ func TestTakeLeavesSynchronousAsItWas(t *testing.T) {
 		if _, err := db.Exec("pragma synchronous = " + mode); err != nil {
 			t.Fatal(err)
 		}
-		if events, err := o.Take(t.Context(), "relay", "a", time.Minute, 10); err != nil || len(events) != 1 {
+		if events, err := o.Take(t.Context(), "relay", "a", time.Minute, 10, nil); err != nil || len(events) != 1 {
 			t.Fatalf("taken are %v, %v", events, err)
 		}
 		var got string

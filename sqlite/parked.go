@@ -88,6 +88,31 @@ func scanParked(rows *sql.Rows) (p service.Parked, err error) {
 	return p, err
 }
 
+// Waiting implements service.CheckpointStore.
+func (m *Model) Waiting(ctx context.Context, name string) (map[string]uint64, error) {
+	waiting := make(map[string]uint64)
+	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		rows, err := Query(ctx, tx, "select stream, count(*) from leat_parked where name = ? and discarded is null group by stream", name)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var stream string
+			var n int64
+			if err := rows.Scan(&stream, &n); err != nil {
+				return err
+			}
+			waiting[stream] = uint64(n)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count events parked by %q: %w", name, err)
+	}
+	return waiting, nil
+}
+
 // Due implements service.CheckpointStore.
 func (m *Model) Due(ctx context.Context, name string) ([]string, error) {
 	var streams []string

@@ -85,7 +85,7 @@ func (o *Office) drain(c *crew) {
 	ended := make(chan error, 1)
 	go func() { ended <- app.Run(ctx) }()
 	c.until("the outbox is empty", func() bool {
-		events, err := o.Outbox.Take(c.t.Context(), relay, "probe", time.Millisecond, 1)
+		events, err := o.Outbox.Take(c.t.Context(), relay, "probe", time.Millisecond, 1, nil)
 		return err == nil && len(events) == 0
 	})
 	cancel()

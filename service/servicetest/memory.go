@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -110,6 +111,7 @@ func (m *Memory) Applications(ctx context.Context) (names []string, err error) {
 		for at := range s.parked {
 			names = append(names, at.name)
 		}
+		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "$") })
 		slices.Sort(names)
 		names = slices.Compact(names)
 		return nil
@@ -167,6 +169,20 @@ func (m *Memory) Parked(ctx context.Context, name, stream string) (events []serv
 		return nil
 	})
 	return events, err
+}
+
+// Waiting implements service.CheckpointStore.
+func (m *Memory) Waiting(ctx context.Context, name string) (map[string]uint64, error) {
+	waiting := make(map[string]uint64)
+	err := m.change(ctx, func(s *memory) error {
+		for at, e := range s.parked {
+			if at.name == name && e.Waits() {
+				waiting[at.stream]++
+			}
+		}
+		return nil
+	})
+	return waiting, err
 }
 
 // Due implements service.CheckpointStore.

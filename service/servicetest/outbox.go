@@ -53,6 +53,7 @@ func TestOutbox[Tx any](t *testing.T, create func(t testing.TB) OutboxDatabase[T
 		{"who listens is woken", (*office[Tx]).woken},
 		{"one relay works at a time", (*office[Tx]).held},
 		{"large events are taken few at a time", (*office[Tx]).large},
+		{"streams are passed over", (*office[Tx]).except},
 		{"lost answers repeat nothing", (*office[Tx]).lost},
 		{"the order of a stream is that of its commits", (*office[Tx]).order},
 		{"a refused event holds up its stream alone", (*office[Tx]).refused},
@@ -156,7 +157,7 @@ func (o *office[Tx]) relayed(want ...string) {
 }
 
 func (o *office[Tx]) nothingWaits() bool {
-	events, err := o.outbox.Take(o.Context(), relay, "probe", time.Millisecond, 1)
+	events, err := o.outbox.Take(o.Context(), relay, "probe", time.Millisecond, 1, nil)
 	if errors.Is(err, leat.ErrHeld) {
 		return false
 	}
@@ -248,7 +249,7 @@ func (o *office[Tx]) woken() {
 
 func (o *office[Tx]) held() {
 	take := func(outbox Outbox[Tx], owner string, ttl time.Duration) ([]service.Outgoing, error) {
-		return outbox.Take(o.Context(), relay, owner, ttl, 10)
+		return outbox.Take(o.Context(), relay, owner, ttl, 10, nil)
 	}
 	other := o.Open(o)
 	if events, err := take(other, "b", time.Hour); err != nil || len(events) > 0 {
@@ -284,7 +285,7 @@ func (o *office[Tx]) large() {
 		o.put(happened("a-1", strconv.Itoa(i), data))
 	}
 	for want := n; want > 0; {
-		events, err := o.outbox.Take(o.Context(), relay, "a", time.Hour, 10)
+		events, err := o.outbox.Take(o.Context(), relay, "a", time.Hour, 10, nil)
 		o.ok(err)
 		if len(events) == 0 || len(events) > 3 {
 			o.Fatalf("%d events of %d bytes are taken at once", len(events), len(data))
@@ -299,4 +300,26 @@ func (o *office[Tx]) large() {
 		}
 		o.ok(o.outbox.Settle(o.Context(), s))
 	}
+}
+
+func (o *office[Tx]) except() {
+	odd := "a\x00'-\\1"
+	o.put(happened(odd, "1", ""), happened("b-1", "2", ""), happened(odd, "3", ""), happened("c-1", "4", ""), happened("b-1", "5", ""))
+	takes := func(except []string, want ...string) {
+		o.Helper()
+		events, err := o.outbox.Take(o.Context(), relay, "a", time.Hour, 2, except)
+		o.ok(err)
+		var got []string
+		for _, e := range events {
+			got = append(got, e.ID)
+		}
+		if !slices.Equal(got, want) {
+			o.Fatalf("taken but those of %q: %q, want %q", except, got, want)
+		}
+	}
+	takes(nil, "1", "2")
+	takes([]string{odd}, "2", "4")
+	takes([]string{"b-1", odd}, "4")
+	takes([]string{"b-1", "c-1", odd})
+	takes([]string{}, "1", "2")
 }

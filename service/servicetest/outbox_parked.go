@@ -128,7 +128,7 @@ func (o *office[Tx]) discarded() {
 
 func (o *office[Tx]) settled() {
 	o.put(happened("a-1", "1", "1"), happened("b-1", "1", "1"))
-	events, err := o.outbox.Take(o.Context(), relay, "a", time.Hour, 10)
+	events, err := o.outbox.Take(o.Context(), relay, "a", time.Hour, 10, nil)
 	o.ok(err)
 	park := func(e service.Outgoing) service.Parked {
 		return service.Parked{Stream: e.Stream, Version: e.Number, ID: e.ID, Type: e.Type, Error: "no", At: time.Now()}

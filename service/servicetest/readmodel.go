@@ -53,6 +53,7 @@ func TestReadModel[Tx any](t *testing.T, create func(t testing.TB) Database[Tx])
 		{"applications do not see each other", (*desk[Tx]).names},
 		{"applications are listed", (*desk[Tx]).applications},
 		{"parked events come back as they were, in order", (*desk[Tx]).parkedOrder},
+		{"waiting events are counted by stream", (*desk[Tx]).waiting},
 		{"parking commits with the checkpoint", (*desk[Tx]).parkedTogether},
 		{"what is done is taken off the list in the same transaction", (*desk[Tx]).done},
 		{"retry makes a stream due until it fails again", (*desk[Tx]).retry},
@@ -398,6 +399,9 @@ func (d *desk[Tx]) applications() {
 	lists()
 	d.save(step(leat.Checkpoint{}, at(5), waits("a-1", 1, "no"), waits("a-1", 2, "")))
 	begun, parked := "Ünïcode'\";--", "a"
+	for _, name := range []string{"$replay/" + app, "$"} { // the SDK's own
+		d.ok(d.model.Save(d.Context(), service.Step{Name: name, To: at(3), Park: []service.Parked{waits("c-1", 1, "no")}}))
+	}
 	d.ok(d.model.Save(d.Context(), service.Step{Name: begun, To: at()}))
 	d.ok(d.model.Save(d.Context(), service.Step{Name: parked, Park: []service.Parked{waits("b-1", 1, "no")}}))
 	lists(parked, app, begun)

@@ -2,6 +2,7 @@ package servicetest
 
 import (
 	"context"
+	"maps"
 	"reflect"
 	"time"
 
@@ -24,6 +25,25 @@ func (d *desk[Tx]) parkedOrder() {
 	if got := d.list("c-1"); len(got) > 0 {
 		d.Fatalf("parked of c-1: %v, want nothing", got)
 	}
+}
+
+func (d *desk[Tx]) waiting() {
+	waiting := func(want map[string]uint64) {
+		d.Helper()
+		got, err := d.Open(d).Waiting(d.Context(), app)
+		d.ok(err)
+		if !maps.Equal(got, want) {
+			d.Fatalf("waiting are %v, want %v", got, want)
+		}
+	}
+	waiting(nil)
+	odd := "a\x00'-\\1"
+	d.save(step(leat.Checkpoint{}, at(5), waits(odd, 1, "no"), waits(odd, 2, ""), waits("b-1", 1, "no")))
+	d.ok(d.model.Save(d.Context(), service.Step{Name: "other", Park: []service.Parked{waits("c-1", 1, "no")}}))
+	waiting(map[string]uint64{odd: 2, "b-1": 1})
+	d.ok(d.model.Discard(d.Context(), app, "b-1", 1, "a test order"))
+	d.save(service.Step{Name: app, Done: []service.Parked{waits(odd, 1, "")}})
+	waiting(map[string]uint64{odd: 1})
 }
 
 func (d *desk[Tx]) parkedTogether() {
