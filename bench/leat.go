@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/leathq/leat"
@@ -66,6 +67,7 @@ func openLeatServer(ctx context.Context, dir string) (_ store, err error) {
 
 // serveLeat is the server's process.
 func serveLeat(ctx context.Context, dir string, ready func(string) error) error {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) // as leat serve does
 	s, err := server.New(server.Config{
 		Dir: dir + "/data", Engine: local.Engine{Options: leatOptions}, GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0",
 	})
