@@ -51,7 +51,11 @@ func openDir(path string) (*dirStore, error) {
 		return nil, fmt.Errorf("open archive store: %w", err)
 	}
 	d := &dirStore{root: root, calls: make(chan struct{}, maxDirCalls), folder: make(map[string]bool)}
-	switch err := makeDir(filepath.Join(root, tempFolder)); {
+	err = makeLast(root)
+	if err == nil {
+		err = makeLast(filepath.Join(root, tempFolder))
+	}
+	switch {
 	case readOnly(err) && isDir(root):
 		d.denied = fmt.Errorf("%w: the directory can be read but not written: %w", leat.ErrDenied, err)
 		return d, nil
@@ -211,11 +215,23 @@ func makeDir(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	parent := filepath.Dir(path)
-	if err := makeDir(parent); err != nil {
+	if err := makeDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	return makeLast(path)
+}
+
+// makeLast makes a directory durably in one that is there.
+func makeLast(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(path)
+	err := os.Mkdir(path, 0o755)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: there is no %s: is its disk mounted? If it was never there, make it first", err, parent)
+	case err != nil && !errors.Is(err, fs.ErrExist):
 		return err
 	}
 	return syncDir(parent)

@@ -77,6 +77,12 @@ func TestStoreSweepsLeftovers(t *testing.T) {
 // missing, and nothing is written in its place.
 func TestStoreIsGone(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "disk", "store")
+	if _, err := archive.OpenStore("file://" + folder); err == nil || !strings.Contains(err.Error(), "is its disk mounted?") {
+		t.Errorf("open a store where there is no disk: %v, want an error that asks for it", err)
+	}
+	if err := os.Mkdir(filepath.Dir(folder), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	store := openStore(t, folder)
 	if err := store.Create(t.Context(), "log/a", []byte("a")); err != nil {
 		t.Fatal(err)

@@ -71,10 +71,10 @@ func CheckRange(offset, n int64) error {
 	return nil
 }
 
-// OpenStore opens the store that a URL names. "file://PATH" is a directory,
-// which is made if it is not there; PATH is taken as it stands, so
-// "file:///var/leat" is absolute and "file://archive" is relative. Object storage
-// is opened by [github.com/leathq/leat/archive/s3.Open].
+// OpenStore opens the store that a URL names. "file://PATH" is a directory, which
+// is made if it is not there, in one that is: where that is missing, too, a disk may
+// not be mounted. PATH is taken as it stands, so "file:///var/leat" is absolute and
+// "file://archive" is relative. Object storage is opened by [github.com/leathq/leat/archive/s3.Open].
 func OpenStore(url string) (Store, error) {
 	path, ok := strings.CutPrefix(url, "file://")
 	if !ok {

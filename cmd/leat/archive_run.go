@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -42,6 +43,9 @@ func (cmd archiveRunCmd) Run(ctx context.Context, c console) error {
 		key, err := archive.LoadKey(cmd.KeyFile)
 		if err != nil {
 			return err
+		}
+		if dir, err := directory(cmd.LogURL); err == nil {
+			store = archive.Remembered(store, filepath.Join(dir, "archives"))
 		}
 		a, err := archive.NewArchiver(log, store, archive.Config{
 			Key: key, NewKey: cmd.NewKey, SegmentBytes: int64(cmd.SegmentBytes), MaxAge: cmd.MaxAge,

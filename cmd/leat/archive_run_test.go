@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,4 +27,16 @@ func TestArchiveRun(t *testing.T) {
 	}
 	other := filepath.Join(dir, "other")
 	fails(t, "is signed with", "archive", "run", "--once", "--log", log, "--archive", to, "--key", other)
+
+	// Where the archive is not, no other is begun.
+	elsewhere := "file://" + filepath.Join(dir, "elsewhere")
+	fails(t, "is the disk mounted", "archive", "run", "--once", "--log", log, "--archive", elsewhere, "--key", key)
+	memory, err := filepath.Glob(filepath.Join(dir, "log", "archives", "*.json"))
+	if err != nil || len(memory) != 1 {
+		t.Fatalf("beside the log are %q, %v; want one file", memory, err)
+	}
+	if err := os.Remove(memory[0]); err != nil {
+		t.Fatal(err)
+	}
+	ok(t, "", "archive", "run", "--once", "--log", log, "--archive", elsewhere, "--key", key)
 }

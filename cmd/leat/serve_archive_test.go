@@ -164,6 +164,9 @@ func TestServeArchiveUnreachable(t *testing.T) {
 	if err := os.Remove(place); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir(place, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	p.await(t, `leat_archive_events_total{log="orders"}`, func(v float64) bool { return v == 50 })
 	p.await(t, `leat_archive_failing{log="orders"}`, zero)
 	p.term(t)

@@ -39,7 +39,8 @@ type Config struct {
 	// is archived is sorted by stream.
 	RetainEvery, CompactEvery time.Duration
 
-	// Dir is where what was read of the archive is cached, up to CacheBytes.
+	// Dir is where what was read of the archive is cached, up to CacheBytes, and
+	// where it is remembered which logs have an archive: see archive.Remembered.
 	Dir        string
 	CacheBytes int64
 
@@ -93,7 +94,8 @@ func (c Config) validate() error {
 type Archive struct {
 	config Config
 	store  *store
-	cache  *archive.Cache // reads through store
+	memory archive.Store  // store, with a memory of the archives that are in it
+	cache  *archive.Cache // reads through memory
 
 	retaining, compacting chan struct{} // hold a token each: who takes it may do that
 
@@ -108,11 +110,12 @@ func New(c Config) (*Archive, error) {
 		return nil, err
 	}
 	s := newStore(c.URL, c.Open)
-	cache, err := archive.Cached(s, filepath.Join(c.Dir, "archive-cache"), c.CacheBytes)
+	memory := archive.Remembered(s, filepath.Join(c.Dir, "archives"))
+	cache, err := archive.Cached(memory, filepath.Join(c.Dir, "archive-cache"), c.CacheBytes)
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{config: c, store: s, cache: cache, retaining: make(chan struct{}, 1), compacting: make(chan struct{}, 1)}
+	a := &Archive{config: c, store: s, memory: memory, cache: cache, retaining: make(chan struct{}, 1), compacting: make(chan struct{}, 1)}
 	a.retaining <- struct{}{}
 	a.compacting <- struct{}{}
 	return a, nil
@@ -124,7 +127,7 @@ func (a *Archive) Keep(ctx context.Context, name string, log server.Log) (server
 	if err != nil {
 		return nil, err
 	}
-	archiver, err := archive.NewArchiver(log, a.store, archive.Config{
+	archiver, err := archive.NewArchiver(log, a.memory, archive.Config{
 		Key: a.config.Key, NewKey: a.config.NewKey, SegmentBytes: a.config.SegmentBytes, MaxAge: a.config.MaxAge,
 	})
 	if err != nil {

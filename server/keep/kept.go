@@ -226,7 +226,7 @@ func (k *kept) done(c *chore, err error) {
 // retain removes from the log what is archived, verified, and not to be kept.
 func (k *kept) retain(ctx context.Context) error {
 	c := k.archive.config
-	shards, err := archive.Retain(ctx, k.log, k.archive.store, archive.RetainOptions{
+	shards, err := archive.Retain(ctx, k.log, k.archive.memory, archive.RetainOptions{
 		Age: c.RetainAge, Bytes: c.RetainBytes, Keys: []string{c.Key.Public()},
 	})
 	var removed uint64
@@ -249,7 +249,7 @@ func (k *kept) retain(ctx context.Context) error {
 
 // compact sorts by stream what was archived since the last time.
 func (k *kept) compact(ctx context.Context) error {
-	a, err := archive.Open(ctx, k.archive.store, k.id, k.archive.config.Key.Public())
+	a, err := archive.Open(ctx, k.archive.memory, k.id, k.archive.config.Key.Public())
 	if err != nil {
 		return err
 	}
