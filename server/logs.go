@@ -182,7 +182,8 @@ func (l *logs) get(name string) (*openLog, error) {
 	return nil, fmt.Errorf("log %q: %w", name, leat.ErrNotFound)
 }
 
-// create makes a log. The error is fs.ErrExist when there is one of that name.
+// create makes a log. The error is fs.ErrExist when there is one of that name,
+// leat.ErrInvalid when there is one of that ID.
 func (l *logs) create(ctx context.Context, name string, c leat.Config) (*openLog, error) {
 	l.making.Lock()
 	defer l.making.Unlock()
@@ -195,6 +196,9 @@ func (l *logs) create(ctx context.Context, name string, c leat.Config) (*openLog
 	}
 	if !errors.Is(err, leat.ErrNotFound) {
 		return nil, err
+	}
+	if err := l.unused(ctx, c.ID); err != nil {
+		return nil, fmt.Errorf("create log %q: %w", name, err)
 	}
 	made, err := l.engine.Create(filepath.Join(l.dir, name), c)
 	if err != nil {
@@ -212,6 +216,25 @@ func (l *logs) create(ctx context.Context, name string, c leat.Config) (*openLog
 	l.open[name] = log
 	log.start()
 	return log, nil
+}
+
+// unused returns an error when a log of the server has an ID: the two would be
+// copies of one another to everybody, and neither would be archived. An empty ID
+// stands for one that nobody has.
+func (l *logs) unused(ctx context.Context, id string) error {
+	if id == "" {
+		return nil
+	}
+	for other, log := range l.all() {
+		info, err := log.Info(ctx)
+		if err != nil {
+			return fmt.Errorf("look which ID log %q has: %w", other, err)
+		}
+		if info.ID == id {
+			return &leat.InvalidError{Field: "id", Limit: "one that no other log of this server has", Got: fmt.Sprintf("%q, which is that of log %q", id, other)}
+		}
+	}
+	return nil
 }
 
 // backup makes a copy of a log, in a directory of that name among the backups.
