@@ -28,7 +28,7 @@ type applied struct {
 type application struct {
 	name     string
 	at       leat.Checkpoint
-	parked   int
+	parked   uint64
 	lag      uint64
 	furthest uint64 // that it lagged behind
 	why      string // the last error

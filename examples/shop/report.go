@@ -29,7 +29,7 @@ func (r *report) ok() bool { return check.OK(r.checks) }
 
 // nothingParked checks that no application gave up on an event.
 func (r *report) nothingParked() check.Result {
-	parked := 0
+	parked := uint64(0)
 	var who []string
 	for _, a := range r.apps {
 		if a.parked > 0 {

@@ -122,7 +122,7 @@ type workerStatus struct {
 type applicationStatus struct {
 	Name   string          `json:"name"`
 	At     leat.Checkpoint `json:"at"`
-	Parked int             `json:"parked"` // events that wait
+	Parked uint64          `json:"parked"` // events that wait
 
 	Lag       uint64 `json:"lag"` // events of all shards up to now
 	Handled   uint64 `json:"handled"`
@@ -150,17 +150,14 @@ func (w *worker) status(ctx context.Context) (*workerStatus, error) {
 		if err != nil {
 			return nil, err
 		}
-		parked, err := w.service.Store().Parked(ctx, a.Name, "")
+		waiting, err := w.service.Store().Waiting(ctx, a.Name)
 		if err != nil {
 			return nil, err
 		}
-		n := 0
-		for _, p := range parked {
-			if p.Waits() {
-				n++
-			}
+		status := applicationStatus{Name: a.Name, At: at, Handled: a.Handled, Failures: a.Failures, LastError: a.LastError}
+		for _, n := range waiting {
+			status.Parked += n
 		}
-		status := applicationStatus{Name: a.Name, At: at, Parked: n, Handled: a.Handled, Failures: a.Failures, LastError: a.LastError}
 		for _, shard := range a.Shards {
 			status.Lag += shard.Head - min(shard.Head, at.Seqs[shard.ID])
 		}

@@ -46,7 +46,7 @@ func TestRegisterAgain(t *testing.T) {
 	if err := s.Register(t.Context(), charge, "charge"); !errors.Is(err, ErrRegistered) {
 		t.Errorf("register goods as a charge: %v, want ErrRegistered", err)
 	}
-	events, err := s.outbox.Take(t.Context(), "test", "test", time.Minute, 10)
+	events, err := s.outbox.Take(t.Context(), "test", "test", time.Minute, 10, nil)
 	if err != nil || len(events) != 1 || events[0].ID != "first" || events[0].Stream != "sku-"+sku {
 		t.Errorf("the outbox holds %+v, %v; want the one event that the SKU was registered", events, err)
 	}
