@@ -111,7 +111,14 @@ func (m *Model) Save(ctx context.Context, s service.Step) error {
 
 // Commit implements service.ReadModel.
 func (m *Model) Commit(ctx context.Context, s service.Step, f func(ctx context.Context, tx pgx.Tx) error) error {
-	err := m.transact(ctx, func(ctx context.Context, tx pgx.Tx) error { return take(ctx, tx, s) }, f)
+	err := m.transact(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		for _, s := range s.All() {
+			if err := take(ctx, tx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, f)
 	if err != nil {
 		return fmt.Errorf("commit step of %q: %w", s.Name, err)
 	}
@@ -163,7 +170,7 @@ func (m *Model) transact(ctx context.Context, first, f func(ctx context.Context,
 // take takes a step if the application stands where it begins.
 func take(ctx context.Context, tx pgx.Tx, s service.Step) error {
 	var writes pgx.Batch
-	if !s.From.IsZero() || !s.To.IsZero() {
+	if s.Moves() || s.Whole {
 		at, err := lock(ctx, tx, s)
 		if err != nil {
 			return err
@@ -184,10 +191,11 @@ func take(ctx context.Context, tx pgx.Tx, s service.Step) error {
 // transaction: all of it, or at least the shards of s.To when s leaves log and
 // epoch alone.
 //
-// A step holds the rows of its shards. One that has no row yet for a shard, or
-// changes the epoch, holds that of the application besides. The latter has all
-// shards, so between the two it excludes every other step. All take rows of
-// shards in order, and that of the application last.
+// A step holds the rows of its shards. One that has no row yet for a shard,
+// changes the epoch, or has all shards, holds that of the application besides.
+// What changes the epoch has all shards, too, so between the two it excludes
+// every other step. All take rows of shards in order, and that of the application
+// last.
 func lock(ctx context.Context, tx pgx.Tx, s service.Step) (leat.Checkpoint, error) {
 	name := text(s.Name)
 	shards := make([]string, 0, len(s.To.Seqs))
@@ -204,7 +212,7 @@ func lock(ctx context.Context, tx pgx.Tx, s service.Step) (leat.Checkpoint, erro
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return at, err
 	}
-	if len(at.Seqs) == len(shards) && at.Log == s.To.Log && at.Epoch == s.To.Epoch {
+	if !s.Whole && len(at.Seqs) == len(shards) && at.Log == s.To.Log && at.Epoch == s.To.Epoch {
 		return at, nil
 	}
 	b, at = pgx.Batch{}, leat.Checkpoint{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,6 +70,7 @@ type application struct {
 	at      leat.Checkpoint // it is done with everything up to here
 	saved   leat.Checkpoint // what the store holds
 	unsure  leat.Checkpoint // what it holds instead, if a step that failed was taken nevertheless
+	behind  []leat.Shard    // those that the shard was split from, if nothing of it is stored
 	blocked map[string]bool // streams with parked events that wait
 }
 
@@ -81,6 +83,9 @@ func (a *application) load(stop, work context.Context, at leat.Checkpoint) error
 			return err
 		}
 		a.replay = to
+		if a.behind, err = a.ancestors(work); err != nil {
+			return err
+		}
 		a.blocked = make(map[string]bool)
 		return a.block(work)
 	})
@@ -92,6 +97,22 @@ func (a *application) stored(ctx context.Context) (leat.Checkpoint, error) {
 	at := leat.Checkpoint{Log: all.Log, Epoch: all.Epoch}
 	at.Set(a.shard.ID, all.Seqs[a.shard.ID])
 	return at, err
+}
+
+// ancestors returns the shards that the shard was split from, unless it was begun
+// with: it has a checkpoint of its own then.
+func (a *application) ancestors(ctx context.Context) (behind []leat.Shard, err error) {
+	if len(a.shard.Parents) == 0 || a.saved.Seqs[a.shard.ID] > 0 {
+		return nil, nil
+	}
+	shards, err := a.log.Shards(ctx)
+	wanted := a.shard.Parents
+	for _, s := range slices.Backward(shards) { // parents come before their children
+		if slices.Contains(wanted, s.ID) {
+			behind, wanted = append(behind, s), append(slices.Clip(wanted), s.Parents...)
+		}
+	}
+	return behind, err
 }
 
 // block blocks the streams of which the store holds parked events.
@@ -228,7 +249,7 @@ func (a *application) step(ctx context.Context, to leat.Checkpoint, park []Parke
 			do = a.store.Save
 		}
 	}
-	err := do(ctx, Step{Name: a.name, From: a.saved, To: to, Park: park})
+	err := do(ctx, a.stepTo(to, park))
 	switch {
 	case err == nil:
 		a.saved = to.Clone()
@@ -237,6 +258,24 @@ func (a *application) step(ctx context.Context, to leat.Checkpoint, park []Parke
 		a.unsure = to.Clone()
 	}
 	return err
+}
+
+// stepTo returns the step to a checkpoint. The first in a shard has no sequence by
+// which it could be fenced. So it is fenced by those of the shards it follows:
+// should they be handled anew, it has to wait for that.
+func (a *application) stepTo(to leat.Checkpoint, park []Parked) Step {
+	s := Step{Name: a.name, From: a.saved, To: to, Park: park}
+	if len(a.behind) == 0 || a.saved.Seqs[a.shard.ID] > 0 {
+		return s
+	}
+	s.From, s.To = s.From.Clone(), s.To.Clone()
+	for _, p := range a.behind {
+		if p.Head > 0 {
+			s.From.Set(p.ID, p.Head)
+			s.To.Set(p.ID, p.Head)
+		}
+	}
+	return s
 }
 
 // ahead returns the events that lie beyond a checkpoint.

@@ -33,7 +33,7 @@ func (p Projection[Tx]) Reset(ctx context.Context, to leat.Checkpoint, empty fun
 	}
 	s, err := resetTo(ctx, p.Into, p.Name, to)
 	if err == nil {
-		err = quietUpTo(ctx, p.Into, p.Name, s.From)
+		s.And, err = quietUpTo(ctx, p.Into, p.Name, s.From)
 	}
 	if err == nil {
 		err = p.Into.Commit(ctx, s, empty)
@@ -95,7 +95,7 @@ func resetTo(ctx context.Context, store CheckpointStore, name string, to leat.Ch
 	if err != nil {
 		return Step{}, err
 	}
-	s := Step{Name: name, From: at, To: to.Clone()}
+	s := Step{Name: name, From: at, To: to.Clone(), Whole: true}
 	if s.To.Log == "" {
 		s.To.Log = at.Log
 	}
@@ -113,15 +113,15 @@ func resetTo(ctx context.Context, store CheckpointStore, name string, to leat.Ch
 	return s, nil
 }
 
-// quietUpTo lets an application handle quietly what it has handled before, or
-// what it was to handle quietly.
-func quietUpTo(ctx context.Context, store CheckpointStore, name string, at leat.Checkpoint) error {
+// quietUpTo returns the step that lets an application handle quietly what it has
+// handled before, or was to handle quietly.
+func quietUpTo(ctx context.Context, store CheckpointStore, name string, at leat.Checkpoint) ([]Step, error) {
 	if at.IsZero() {
-		return nil
+		return nil, nil
 	}
 	was, err := store.Checkpoint(ctx, replayName(name))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	to := at.Clone()
 	for shard, seq := range was.Seqs {
@@ -130,5 +130,5 @@ func quietUpTo(ctx context.Context, store CheckpointStore, name string, at leat.
 		}
 		to.Set(shard, max(to.Seqs[shard], seq))
 	}
-	return store.Save(ctx, Step{Name: replayName(name), From: was, To: to})
+	return []Step{{Name: replayName(name), From: was, To: to}}, nil
 }

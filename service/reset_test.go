@@ -148,20 +148,96 @@ func TestResetOfAReactor(t *testing.T) {
 	})
 }
 
-// Nobody can move on while an application is reset: the checkpoint is the fence.
+// Nobody can move on while an application is reset: the checkpoint is the fence,
+// also of a shard that it does not have yet.
 func TestResetIsFenced(t *testing.T) {
 	log := newLog(t, leat.Config{})
 	fill(t, log, "a-1", "a-1")
-	model := &flaky{Memory: servicetest.NewMemory()}
-	r := service.Reactor{Name: "w", Checkpoints: model, React: func(context.Context, leat.Recorded) error { return nil }}
 	at := leat.Checkpoint{Log: "L", Epoch: 1, Seqs: map[leat.ShardID]uint64{leat.ShardNumber(0): 1}}
-	ok(t, model.Save(t.Context(), service.Step{Name: "w", To: at}))
-	model.before = func(int) error { // another process moves on at this very moment
-		to := at.Clone()
-		to.Set(leat.ShardNumber(0), 2)
-		return model.Memory.Save(context.Background(), service.Step{Name: "w", From: at, To: to})
+	only := func(shard int, seq uint64) leat.Checkpoint {
+		return leat.Checkpoint{Log: "L", Epoch: 1, Seqs: map[leat.ShardID]uint64{leat.ShardNumber(shard): seq}}
 	}
-	if err := r.Reset(t.Context(), leat.Checkpoint{}); !errors.Is(err, leat.ErrFenced) || !strings.Contains(err.Error(), `reset "w"`) {
-		t.Errorf("Reset: %v, want ErrFenced", err)
+	for name, other := range map[string]service.Step{
+		"moves on":                {Name: "w", From: at, To: only(0, 2)},
+		"begins with a new shard": {Name: "w", From: only(1, 0), To: only(1, 5)},
+	} {
+		model := &flaky{Memory: servicetest.NewMemory()}
+		r := service.Reactor{Name: "w", Checkpoints: model, React: func(context.Context, leat.Recorded) error { return nil }}
+		ok(t, model.Save(t.Context(), service.Step{Name: "w", To: at}))
+		model.before = func(int) error { // another process does so at this very moment
+			return model.Memory.Save(context.Background(), other)
+		}
+		if err := r.Reset(t.Context(), leat.Checkpoint{}); !errors.Is(err, leat.ErrFenced) || !strings.Contains(err.Error(), `reset "w"`) {
+			t.Errorf("Reset while another %s: %v, want ErrFenced", name, err)
+		}
 	}
+}
+
+// A reset that fails has had no effect: what is parked is not taken for a part of
+// a rebuild.
+func TestResetThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog(t, leat.Config{})
+		model := servicetest.NewMemory()
+		m := newMailer("h", model)
+		broken := true
+		apply := m.Apply
+		m.Apply = func(ctx context.Context, tx *tx, r leat.Recorded) error {
+			if broken {
+				return service.Permanent(errBroken)
+			}
+			return apply(ctx, tx, r)
+		}
+		fill(t, log, "a-1")
+		app := start(t, log, m)
+		app.caughtUp()
+		app.stop()
+		if err := m.Reset(t.Context(), leat.Checkpoint{}, func(context.Context, *tx) error { return errAway }); !errors.Is(err, errAway) {
+			t.Errorf("Reset: %v, want the error of empty", err)
+		}
+		broken = false
+		ok(t, model.Retry(t.Context(), "h", "a-1"))
+		app = start(t, log, m)
+		time.Sleep(time.Minute)
+		app.stop()
+		sent, _ := m.letters()
+		want(t, "sent", sent, "a-1@1")
+	})
+}
+
+// Who is at work on a shard that has no checkpoint yet is fenced by the shard that
+// it was split from: that is to be handled again, and first.
+func TestResetBeneathTheFirstStepInAShard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog(t, leat.Config{})
+		fill(t, log, repeated(3, "a-1")...)
+		shards, err := log.Shards(t.Context())
+		ok(t, err)
+		for range 2 { // the shard between has no event
+			_, err = log.Split(t.Context(), shardOf(t, log, "a-1"), shards[0].Middle())
+			ok(t, err)
+			shards = allShards(t, log)
+			shards[0] = shards[leat.OpenShard(shards, leat.RouteHash("a-1"))]
+		}
+		fill(t, log, "a-1")
+		w := newWitness(t)
+		begun, goOn := make(chan struct{}), make(chan struct{})
+		w.handle = func(_ context.Context, r leat.Recorded) error {
+			if r.Version == 4 {
+				close(begun)
+				<-goOn
+			}
+			return nil
+		}
+		r := w.reactor(2)
+		app := start(t, log, r)
+		<-begun
+		time.Sleep(time.Minute)
+		ok(t, r.Reset(t.Context(), leat.Checkpoint{}))
+		close(goOn)
+		time.Sleep(time.Minute)
+		want(t, "saved of the last shard", w.saved().Seqs[shardOf(t, log, "a-1")], uint64(0))
+		app.cancel()
+		app.endsWith(leat.ErrFenced)
+	})
 }

@@ -26,11 +26,11 @@ type CheckpointStore interface {
 	// out.
 	Applications(ctx context.Context) ([]string, error)
 
-	// Save records a step, all of it or nothing. It fails with leat.ErrFenced
-	// unless the application stands at s.From: the stored log, epoch and
-	// sequences of all shards in s.To are those of s.From. (A sequence that is
-	// not stored is 0; nothing stored is the zero Checkpoint.) It fails with
-	// ErrNotParked when an event in s.Done does not wait.
+	// Save records a step, and those in s.And, all of it or nothing. It fails
+	// with leat.ErrFenced unless the application stands at s.From: the stored log,
+	// epoch and sequences of all shards in s.To are those of s.From. (A sequence
+	// that is not stored is 0; nothing stored is the zero Checkpoint.) It fails
+	// with ErrNotParked when an event in s.Done does not wait.
 	Save(ctx context.Context, s Step) error
 
 	// Parked returns the events that an application has parked, in the order of
@@ -78,7 +78,21 @@ type Step struct {
 
 	// An event that was tried again in vain is in both: it stays, but is not put
 	// back after somebody else has handled or discarded it.
+
+	// Whole has the step fenced when a shard is stored that To does not have, or
+	// anything at all when it does not move.
+	Whole bool
+
+	// And are steps of other applications that are taken in the same
+	// transaction, after this one. They have no further ones.
+	And []Step
 }
+
+// All returns the step and those in And.
+func (s Step) All() []Step { return append([]Step{s}, s.And...) }
+
+// Moves reports whether the application moves, so that the step is fenced.
+func (s Step) Moves() bool { return !s.From.IsZero() || !s.To.IsZero() }
 
 // Parked says of an event that an application could not handle it yet. The event
 // itself is in the log.
@@ -108,10 +122,10 @@ func (p Parked) Waits() bool { return p.Discarded.IsZero() }
 // stands at a checkpoint may take the step. It is for those who write a
 // CheckpointStore.
 func (s Step) Check(at leat.Checkpoint) error {
-	if s.From.IsZero() && s.To.IsZero() {
+	if !s.Moves() && !s.Whole {
 		return nil
 	}
-	if s.To.Log == "" || s.From.Log != "" && s.From.Log != s.To.Log {
+	if s.Moves() && s.To.Log == "" || s.From.Log != "" && s.From.Log != s.To.Log {
 		return &leat.InvalidError{Field: "Step.To", Limit: "in the log of Step.From", Got: s.To.String()}
 	}
 	if at.Log != s.From.Log || at.Epoch != s.From.Epoch {
@@ -122,11 +136,14 @@ func (s Step) Check(at leat.Checkpoint) error {
 			return fmt.Errorf("%q stands at %s=%d, not at %d: %w", s.Name, shard, at.Seqs[shard], s.From.Seqs[shard], leat.ErrFenced)
 		}
 	}
-	if s.To.Epoch != at.Epoch {
-		for shard := range at.Seqs {
-			if _, ok := s.To.Seqs[shard]; !ok {
-				return &leat.InvalidError{Field: "Step.To", Limit: "with an entry for every stored shard when the epoch changes", Got: s.To.String()}
-			}
+	for shard := range at.Seqs {
+		_, known := s.To.Seqs[shard]
+		switch {
+		case known:
+		case s.Whole:
+			return fmt.Errorf("%q has begun with %s meanwhile: %w", s.Name, shard, leat.ErrFenced)
+		case s.To.Epoch != at.Epoch:
+			return &leat.InvalidError{Field: "Step.To", Limit: "with an entry for every stored shard when the epoch changes", Got: s.To.String()}
 		}
 	}
 	return nil

@@ -181,23 +181,12 @@ func (m *Model) Save(ctx context.Context, s service.Step) error {
 // and QueryRow use prepared statements.
 func (m *Model) Commit(ctx context.Context, s service.Step, f func(ctx context.Context, tx *sql.Tx) error) error {
 	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		at, err := stored(ctx, tx, s.Name)
-		if err != nil {
-			return err
-		}
-		if err := s.Check(at); err != nil {
-			return err
-		}
-		// The step goes first: should SQLite roll back by itself while f runs, as
+		// The steps go first: should SQLite roll back by itself while f runs, as
 		// it does when the disk is full, what comes after would be written alone.
-		if err := move(ctx, tx, s.Name, at, s.To); err != nil {
-			return err
-		}
-		if err := done(ctx, tx, s.Name, s.Done); err != nil {
-			return err
-		}
-		if err := park(ctx, tx, s.Name, s.Park); err != nil {
-			return err
+		for _, s := range s.All() {
+			if err := take(ctx, tx, s); err != nil {
+				return err
+			}
 		}
 		return f(ctx, tx)
 	})
@@ -205,6 +194,24 @@ func (m *Model) Commit(ctx context.Context, s service.Step, f func(ctx context.C
 		return fmt.Errorf("commit step of %q: %w", s.Name, err)
 	}
 	return nil
+}
+
+// take takes a step if the application stands where it begins.
+func take(ctx context.Context, tx *sql.Tx, s service.Step) error {
+	at, err := stored(ctx, tx, s.Name)
+	if err != nil {
+		return err
+	}
+	if err := s.Check(at); err != nil {
+		return err
+	}
+	if err := move(ctx, tx, s.Name, at, s.To); err != nil {
+		return err
+	}
+	if err := done(ctx, tx, s.Name, s.Done); err != nil {
+		return err
+	}
+	return park(ctx, tx, s.Name, s.Park)
 }
 
 // Transact runs f in a transaction of its own, in turn with those of the

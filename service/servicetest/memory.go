@@ -127,35 +127,42 @@ func (m *Memory) Save(ctx context.Context, step service.Step) error {
 // Commit implements service.ReadModel.
 func (m *Memory) Commit(ctx context.Context, step service.Step, f func(ctx context.Context, tx *Tx) error) error {
 	return m.change(ctx, func(s *memory) error {
-		at := s.checkpoints[step.Name].Clone()
-		if err := step.Check(at); err != nil {
-			return err
-		}
-		if err := f(ctx, &Tx{s.data}); err != nil {
-			return err
-		}
-		if !step.To.IsZero() {
-			at.Log, at.Epoch = step.To.Log, step.To.Epoch
-			for shard, seq := range step.To.Seqs {
-				at.Set(shard, seq)
-			}
-			s.checkpoints[step.Name] = at
-		}
-		for _, p := range step.Done {
-			at := place{step.Name, p.Stream, p.Version}
-			if known, ok := s.parked[at]; !ok || !known.Waits() {
-				return fmt.Errorf("event %d of stream %q: %w", p.Version, p.Stream, service.ErrNotParked)
-			}
-			delete(s.parked, at)
-		}
-		for _, p := range step.Park {
-			at := place{step.Name, p.Stream, p.Version}
-			if known, ok := s.parked[at]; !ok || known.Waits() {
-				s.parked[at] = entry{Parked: p}
+		for _, step := range step.All() {
+			if err := s.take(step); err != nil {
+				return err
 			}
 		}
-		return nil
+		return f(ctx, &Tx{s.data})
 	})
+}
+
+// take takes a step if the application stands where it begins.
+func (s *memory) take(step service.Step) error {
+	at := s.checkpoints[step.Name].Clone()
+	if err := step.Check(at); err != nil {
+		return err
+	}
+	if !step.To.IsZero() {
+		at.Log, at.Epoch = step.To.Log, step.To.Epoch
+		for shard, seq := range step.To.Seqs {
+			at.Set(shard, seq)
+		}
+		s.checkpoints[step.Name] = at
+	}
+	for _, p := range step.Done {
+		at := place{step.Name, p.Stream, p.Version}
+		if known, ok := s.parked[at]; !ok || !known.Waits() {
+			return fmt.Errorf("event %d of stream %q: %w", p.Version, p.Stream, service.ErrNotParked)
+		}
+		delete(s.parked, at)
+	}
+	for _, p := range step.Park {
+		at := place{step.Name, p.Stream, p.Version}
+		if known, ok := s.parked[at]; !ok || known.Waits() {
+			s.parked[at] = entry{Parked: p}
+		}
+	}
+	return nil
 }
 
 // Parked implements service.CheckpointStore.
