@@ -16,16 +16,16 @@ import (
 // subject. Meta has all attributes that are no fields of an Event. The error is a
 // [*leat.InvalidError].
 func Unmarshal(text []byte) (leat.Event, error) {
-	values, data, err := Split(text)
+	values, data, err := split(text)
 	if err != nil {
 		return leat.Event{}, err
 	}
 	return Assemble(values, data)
 }
 
-// Split reads the attributes and the data of an event in the JSON format, and
+// split reads the attributes and the data of an event in the JSON format, and
 // does not say whether they are good.
-func Split(text []byte) (values map[string]string, data []byte, err error) {
+func split(text []byte) (values map[string]string, data []byte, err error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
 		return nil, nil, invalid("event", "a JSON object", "")

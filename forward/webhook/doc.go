@@ -20,9 +20,10 @@
 //	originshard
 //	originseq
 //
-// and all of Event.Meta. A header webhook-id stands for the attributes; it is
-// the same each time that an event is sent by itself. Receivers deduplicate by
-// source and id, or by webhook-id where there is one event in a request.
+// and all of Event.Meta but a "sequence" of its own. A header webhook-id stands
+// for the mode and the attributes; it is the same each time that an event is sent
+// by itself in one mode. Receivers deduplicate by source and id, or by webhook-id
+// where there is one event in a request.
 //
 // # What an answer means
 //

@@ -23,12 +23,17 @@ type message struct {
 	body   []byte
 }
 
-// eventPrefix is what the webhook-id of an event begins with.
-const eventPrefix = "evt_"
+// What the webhook-id of a message begins with, by its mode. It is signed, as the
+// content type is not: nothing else says whether a body is an event or its data.
+const (
+	structuredPrefix = "evt_"
+	binaryPrefix     = "bin_"
+	batchPrefix      = "bat_"
+)
 
-// eventID returns the webhook-id of an event: a digest of its attributes, so that
-// a signature, which covers it, covers them even when they are in headers.
-func eventID(all []cloudevent.Attribute) string { return eventPrefix + cloudevent.Digest(all) }
+// binaryID returns the webhook-id of an event in binary mode: its digest of the
+// attributes, which are in headers, lets the signature cover them.
+func binaryID(all []cloudevent.Attribute) string { return binaryPrefix + cloudevent.Digest(all) }
 
 // encode returns the request for a delivery, of one event unless it is a batch.
 func encode(mode Mode, d service.Delivery) message {
@@ -41,7 +46,7 @@ func encode(mode Mode, d service.Delivery) message {
 		return inHeaders(all, e)
 	}
 	return message{
-		id: eventID(all), header: map[string]string{"content-type": typeStructured},
+		id: structuredPrefix + cloudevent.Digest(all), header: map[string]string{"content-type": typeStructured},
 		body: cloudevent.Append(nil, all, e),
 	}
 }
@@ -56,7 +61,7 @@ func fitsHeader(contentType string) bool {
 }
 
 func inHeaders(all []cloudevent.Attribute, e *leat.Recorded) message {
-	m := message{id: eventID(all), header: make(map[string]string), body: e.Data}
+	m := message{id: binaryID(all), header: make(map[string]string), body: e.Data}
 	for _, a := range all {
 		if a.Name == cloudevent.ContentType {
 			m.header["content-type"] = a.Value
@@ -74,11 +79,11 @@ func batch(d service.Delivery) message {
 			body = append(body, ',')
 		}
 		all := cloudevent.Attributes(d.Log, &d.Events[i])
-		_, _ = ids.Write([]byte(eventID(all)))
+		_, _ = ids.Write([]byte(cloudevent.Digest(all)))
 		body = cloudevent.Append(body, all, &d.Events[i])
 	}
 	return message{
-		id:     "bat_" + hex.EncodeToString(ids.Sum(nil)[:16]),
+		id:     batchPrefix + hex.EncodeToString(ids.Sum(nil)[:16]),
 		header: map[string]string{"content-type": typeBatch},
 		body:   append(body, ']'),
 	}

@@ -77,34 +77,39 @@ func (v Verifier) Receive(r *http.Request) ([]leat.Event, error) {
 		return nil, err
 	}
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch {
-	case err == nil && media == typeStructured:
-		e, err := decodeJSON(body, r.Header.Get(HeaderID))
-		if err != nil {
-			return nil, err
-		}
-		return []leat.Event{e}, nil
-	case err == nil && media == typeBatch:
-		if strings.HasPrefix(r.Header.Get(HeaderID), eventPrefix) {
-			return nil, fmt.Errorf("%w: a batch under the %s of an event", ErrUnverified, HeaderID)
-		}
-		var all []json.RawMessage
-		if err := json.Unmarshal(body, &all); err != nil {
-			return nil, &leat.InvalidError{Field: "body", Limit: "a JSON array of CloudEvents"}
-		}
-		events := make([]leat.Event, len(all))
-		for i, one := range all {
-			if events[i], err = cloudevent.Unmarshal(one); err != nil {
-				return nil, fmt.Errorf("event %d of the batch: %w", i, err)
-			}
-		}
-		return events, nil
+	if err == nil && media == typeBatch && !isBinary(r.Header) {
+		return decodeBatch(body)
 	}
-	e, err := decodeHeaders(r.Header, body)
+	var e leat.Event
+	if err == nil && media == typeStructured && !isBinary(r.Header) {
+		e, err = cloudevent.Unmarshal(body)
+	} else {
+		e, err = decodeHeaders(r.Header, body)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return []leat.Event{e}, nil
+}
+
+// isBinary reports whether a body was signed as an event's data, whatever its
+// content type says, which is not signed.
+func isBinary(h http.Header) bool { return strings.HasPrefix(h.Get(HeaderID), binaryPrefix) }
+
+// decodeBatch reads a JSON array of events.
+func decodeBatch(body []byte) ([]leat.Event, error) {
+	var all []json.RawMessage
+	if err := json.Unmarshal(body, &all); err != nil {
+		return nil, &leat.InvalidError{Field: "body", Limit: "a JSON array of CloudEvents"}
+	}
+	events := make([]leat.Event, len(all))
+	for i, one := range all {
+		var err error
+		if events[i], err = cloudevent.Unmarshal(one); err != nil {
+			return nil, fmt.Errorf("event %d of the batch: %w", i, err)
+		}
+	}
+	return events, nil
 }
 
 // decodeHeaders reads an event in binary mode. Its attributes must be those that
@@ -116,22 +121,8 @@ func decodeHeaders(h http.Header, body []byte) (leat.Event, error) {
 			values[attribute] = cloudevent.ParseHeaderValue(h.Get(name))
 		}
 	}
-	if id := h.Get(HeaderID); id != eventID(cloudevent.InOrder(values)) {
+	if id := h.Get(HeaderID); id != binaryID(cloudevent.InOrder(values)) {
 		return leat.Event{}, fmt.Errorf("%w: its attributes are not those that %s stands for", ErrUnverified, HeaderID)
 	}
 	return cloudevent.Assemble(values, body)
-}
-
-// decodeJSON reads an event in the JSON format. If the webhook-id is that of an
-// event, it must be this one: else it is data that somebody passes off as an
-// event, since the content type is not signed.
-func decodeJSON(text []byte, webhookID string) (leat.Event, error) {
-	values, data, err := cloudevent.Split(text)
-	if err != nil {
-		return leat.Event{}, err
-	}
-	if strings.HasPrefix(webhookID, eventPrefix) && webhookID != eventID(cloudevent.InOrder(values)) {
-		return leat.Event{}, fmt.Errorf("%w: its attributes are not those that %s stands for", ErrUnverified, HeaderID)
-	}
-	return cloudevent.Assemble(values, data)
 }

@@ -191,6 +191,24 @@ func TestDataIsNotTakenForAnEvent(t *testing.T) {
 	}
 }
 
+// What says how a request is to be read is signed as well: what was sent as JSON
+// is no event whose data is that JSON, under attributes that are copied from it.
+func TestJSONIsNotTakenForData(t *testing.T) {
+	secret := webhook.NewSecret()
+	v := webhook.Verifier{Secrets: []webhook.Secret{secret}}
+	for _, name := range []string{"structured", "batch"} {
+		c, attributes := capture(t, modes[name], secret), capture(t, webhook.Binary, secret).header
+		for key, values := range attributes {
+			if strings.HasPrefix(key, "Ce-") || key == "Content-Type" {
+				c.header[key] = values
+			}
+		}
+		if err := c.receive(v); !errors.Is(err, webhook.ErrUnverified) {
+			t.Errorf("%s as binary: %v, want ErrUnverified", name, err)
+		}
+	}
+}
+
 // What is signed is "id.timestamp.body". Data that begins like "1767225600." must
 // not let an old request pass for one of another time.
 func TestWhatIsSignedIsNotCutElsewhere(t *testing.T) {

@@ -69,7 +69,7 @@ func TestWhatIsSent(t *testing.T) {
 		"structured": {"application/cloudevents+json", "evt_", body, ""},
 		"batch":      {"application/cloudevents-batch+json", "bat_", "[" + body + "]", ""},
 		"binary": {
-			"application/json", "evt_", `{"n": 1}`,
+			"application/json", "bin_", `{"n": 1}`,
 			"correlationid=c%201 id=id-1 originlog=LOG originseq=41 originshard=shardId-000000000000 sequence=00000000000000000001 source=orders#order-1 specversion=1.0 subject=order-1 time=2026-01-02T03:04:05.000006Z type=OrderPlaced",
 		},
 	} {
