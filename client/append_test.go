@@ -12,6 +12,7 @@ import (
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/internal/proxy"
 	"github.com/leathq/leat/leattest"
 )
 
@@ -56,18 +57,18 @@ func TestDialToNobody(t *testing.T) {
 func TestDialWaits(t *testing.T) {
 	log := reference(t)
 	first := serve(t, log, nil)
-	p := newProxy(t, first.address, kind)
+	p := proxied(t, first)
 	first.stop(t)()
 
 	dialled := make(chan error, 1)
 	go func() {
-		l, err := client.Dial(context.Background(), p.url(), client.Options{Wait: true})
+		l, err := client.Dial(context.Background(), url(p), client.Options{Wait: true})
 		if err == nil {
 			err = l.Close()
 		}
 		dialled <- err
 	}()
-	serveAt(t, first.address, log, nil)
+	p.Lead(serve(t, log, nil).address)
 	if err := <-dialled; err != nil {
 		t.Fatal(err)
 	}
@@ -89,8 +90,8 @@ func TestDialChecks(t *testing.T) {
 // once, by this call.
 func TestLostAnswer(t *testing.T) {
 	log := reference(t)
-	p := newProxy(t, serve(t, log, nil).address, kind)
-	l := dial(t, p.url(), client.Options{})
+	p := proxied(t, serve(t, log, nil))
+	l := dial(t, url(p), client.Options{})
 	old := []leat.Event{event("a-1", "old")}
 	if _, err := l.Append(t.Context(), old); err != nil {
 		t.Fatal(err)
@@ -104,7 +105,7 @@ func TestLostAnswer(t *testing.T) {
 		"known events": {old, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p.swallow.Store(true)
+			p.Swallow.Store(true)
 			type answer struct {
 				leat.Receipt
 				error
@@ -117,8 +118,8 @@ func TestLostAnswer(t *testing.T) {
 			if !c.duplicate {
 				await(t, "the events are recorded", func() bool { return version(t, log, "a-1") == 3 })
 			}
-			p.swallow.Store(false)
-			p.cutAll()
+			p.Swallow.Store(false)
+			p.Cut()
 			a := <-answers
 			if a.error != nil {
 				t.Fatalf("append: %v", a.error)
@@ -136,12 +137,12 @@ func TestUncertain(t *testing.T) {
 	for name, swallow := range map[string]bool{"recorded": true, "not recorded": false} {
 		t.Run(name, func(t *testing.T) {
 			log := reference(t)
-			p := newProxy(t, serve(t, log, nil).address, kind)
-			l := dial(t, p.url(), client.Options{Retry: 200 * time.Millisecond})
-			p.decide(func() fate { return fate{} }) // cut before anything passes
-			p.swallow.Store(swallow)
+			p := proxied(t, serve(t, log, nil))
+			l := dial(t, url(p), client.Options{Retry: 200 * time.Millisecond})
+			p.Decide(func() proxy.Fate { return proxy.Fate{} }) // cut before anything passes
+			p.Swallow.Store(swallow)
 			if !swallow {
-				p.cutAll()
+				p.Cut()
 			}
 			events := []leat.Event{event("a-1", "x")}
 			done := make(chan error, 1)
@@ -151,14 +152,14 @@ func TestUncertain(t *testing.T) {
 			}()
 			if swallow {
 				await(t, "the event is recorded", func() bool { return version(t, log, "a-1") == 1 })
-				p.cutAll()
+				p.Cut()
 			}
 			err := <-done
 			if swallow && !errors.Is(err, leat.ErrUncertain) || !errors.Is(err, client.ErrUnreachable) {
 				t.Fatalf("got error %v, want one that is %v and %v", err, leat.ErrUncertain, client.ErrUnreachable)
 			}
-			p.swallow.Store(false)
-			p.decide(kind)
+			p.Swallow.Store(false)
+			p.Decide(proxy.Kind)
 			await(t, "the client recovers", func() bool {
 				_, err = l.Append(t.Context(), events)
 				return err == nil
@@ -173,9 +174,9 @@ func TestUncertain(t *testing.T) {
 // Whose context ends while nothing answers is told that the outcome is unknown.
 func TestUncertainWhenContextEnds(t *testing.T) {
 	log := reference(t)
-	p := newProxy(t, serve(t, log, nil).address, kind)
-	l := dial(t, p.url(), client.Options{})
-	p.swallow.Store(true)
+	p := proxied(t, serve(t, log, nil))
+	l := dial(t, url(p), client.Options{})
+	p.Swallow.Store(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error, 1)
@@ -197,9 +198,9 @@ func TestUncertainWhenContextEnds(t *testing.T) {
 // A client that is closed says what it does not know.
 func TestClose(t *testing.T) {
 	log := reference(t)
-	p := newProxy(t, serve(t, log, nil).address, kind)
-	l := dial(t, p.url(), client.Options{})
-	p.swallow.Store(true)
+	p := proxied(t, serve(t, log, nil))
+	l := dial(t, url(p), client.Options{})
+	p.Swallow.Store(true)
 	done := make(chan error, 1)
 	go func() {
 		_, err := l.Append(t.Context(), []leat.Event{event("a-1", "x")})
@@ -224,8 +225,9 @@ func TestClose(t *testing.T) {
 func TestManyAppendsOverBadNetwork(t *testing.T) {
 	const writers, each = 64, 40
 	log := create(t, leattest.Setup{})
-	p := newProxy(t, serve(t, log, nil).address, cruel(seed(t)))
-	l := dial(t, p.url(), client.Options{Wait: true})
+	p := proxied(t, serve(t, log, nil))
+	p.Decide(proxy.Cruel(seed(t)))
+	l := dial(t, url(p), client.Options{Wait: true})
 	var writing sync.WaitGroup
 	for w := range writers {
 		writing.Go(func() {

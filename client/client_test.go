@@ -10,6 +10,7 @@ import (
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/client"
 	"github.com/leathq/leat/engine"
+	"github.com/leathq/leat/internal/proxy"
 	"github.com/leathq/leat/leattest"
 	"github.com/leathq/leat/server/lease"
 	"github.com/leathq/leat/server/rpc"
@@ -63,12 +64,7 @@ type served struct {
 // serve serves a log as "log" until the test ends.
 func serve(t testing.TB, log leat.Log, leases leat.Leases) *served {
 	t.Helper()
-	return serveAt(t, "127.0.0.1:0", log, leases)
-}
-
-func serveAt(t testing.TB, address string, log leat.Log, leases leat.Leases) *served {
-	t.Helper()
-	listener, err := net.Listen("tcp", address)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +92,12 @@ func (s *served) stop(t testing.TB) func() {
 		s.ended <- nil
 	}
 }
+
+// proxied returns a proxy to a server.
+func proxied(t testing.TB, s *served) *proxy.Proxy { return proxy.New(t, "tcp", s.address) }
+
+// url returns that of the log behind a proxy.
+func url(p *proxy.Proxy) string { return "leat://" + p.Address + "/log" }
 
 // dial connects to a log until the test ends.
 func dial(t testing.TB, url string, o client.Options) *client.Log {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/internal/proxy"
 	"github.com/leathq/leat/leattest"
 )
 
@@ -40,9 +41,10 @@ func TestLogOverBadNetwork(t *testing.T) {
 		} else {
 			log = l
 		}
-		p := newProxy(t, serve(t, log, nil).address, cruel(r.Uint64()))
-		t.Cleanup(func() { cuts += p.cuts.Load() })
-		return leattest.Instance{Log: dial(t, p.url(), client.Options{Wait: true})}
+		p := proxied(t, serve(t, log, nil))
+		p.Decide(proxy.Cruel(r.Uint64()))
+		t.Cleanup(func() { cuts += p.Cuts.Load() })
+		return leattest.Instance{Log: dial(t, url(p), client.Options{Wait: true})}
 	})
 	t.Logf("%d connections were cut", cuts)
 	if cuts == 0 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/internal/proxy"
 )
 
 // imports returns the first events of a stream and of the only shard of a log.
@@ -27,13 +28,13 @@ func imports(n int) []leat.Recorded {
 // when it was recorded before, wherever the first connection is cut.
 func TestImportOverCutConnections(t *testing.T) {
 	for cut := int64(16); cut < 1000; cut += 48 {
-		for way, f := range map[string]fate{
-			"up":   {up: cut, down: -1},
-			"down": {up: -1, down: cut},
+		for way, f := range map[string]proxy.Fate{
+			"up":   {Up: cut, Down: -1},
+			"down": {Up: -1, Down: cut},
 		} {
 			log := reference(t)
-			p := newProxy(t, serve(t, log, nil).address, kind)
-			l := dial(t, p.url(), client.Options{})
+			p := proxied(t, serve(t, log, nil))
+			l := dial(t, url(p), client.Options{})
 			for _, want := range []error{nil, leat.ErrInvalid} {
 				cutNext(p, f)
 				if err := l.Import(t.Context(), leat.ShardNumber(0), imports(3)); !errors.Is(err, want) {
@@ -50,11 +51,11 @@ func TestImportOverCutConnections(t *testing.T) {
 
 // cutNext cuts the open connections, has the next one meet its fate, and is kind
 // to all after it.
-func cutNext(p *proxy, f fate) {
-	p.decide(func() fate {
+func cutNext(p *proxy.Proxy, f proxy.Fate) {
+	p.Decide(func() proxy.Fate {
 		now := f
-		f = kind()
+		f = proxy.Kind()
 		return now
 	})
-	p.cutAll()
+	p.Cut()
 }

@@ -22,7 +22,8 @@ func TestServerRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := serve(t, log, nil)
-	l := dial(t, s.url, client.Options{})
+	p := proxied(t, s)
+	l := dial(t, url(p), client.Options{})
 
 	var working sync.WaitGroup
 	recorded := make(chan struct{}, writers*each)
@@ -76,7 +77,8 @@ func TestServerRestarts(t *testing.T) {
 		if log, err = engine.Open(dir, engine.Options{}); err != nil {
 			t.Fatal(err)
 		}
-		s = serveAt(t, s.address, log, nil)
+		s = serve(t, log, nil)
+		p.Lead(s.address)
 	}
 	working.Wait()
 	s.stop(t)()
@@ -89,7 +91,8 @@ func TestServerRestarts(t *testing.T) {
 func TestClosedByTheServer(t *testing.T) {
 	first := reference(t)
 	s := serve(t, first, nil)
-	l := dial(t, s.url, client.Options{})
+	p := proxied(t, s)
+	l := dial(t, url(p), client.Options{})
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +106,7 @@ func TestClosedByTheServer(t *testing.T) {
 		done <- err
 	}()
 	s.stop(t)()
-	serveAt(t, s.address, reference(t), nil)
+	p.Lead(serve(t, reference(t), nil).address)
 	for range 2 {
 		if err := <-done; err != nil {
 			t.Error(err)

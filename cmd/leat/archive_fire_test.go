@@ -17,6 +17,7 @@ import (
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/archive"
 	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/internal/proxy"
 	"github.com/leathq/leat/internal/versitygw"
 )
 
@@ -82,6 +83,7 @@ type fire struct {
 	objects string // where the storage keeps the archive
 
 	server   *process
+	proxy    *proxy.Proxy // to the server, wherever it listens
 	archiver *archiver
 
 	killed map[string]int
@@ -92,7 +94,8 @@ func setFire(t *testing.T, rng *rand.Rand) *fire {
 	root := t.TempDir()
 	f := &fire{T: t, rng: rng, data: t.TempDir(), key: filepath.Join(t.TempDir(), "key"), storage: versitygw.Start(t, root), killed: make(map[string]int)}
 	t.Setenv("LEAT_ARCHIVE", f.storage.URL("leat"))
-	f.server = f.serve("127.0.0.1:0")
+	f.proxy = proxy.New(t, "tcp", "")
+	f.serve()
 	f.log = f.server.url + "/shop"
 	f.objects = filepath.Join(root, versitygw.Bucket, "leat", "shop")
 	ok(t, "", "log", "create", f.log, "--id", "shop", "--shards", "2")
@@ -105,9 +108,9 @@ func setFire(t *testing.T, rng *rand.Rand) *fire {
 	return f
 }
 
-func (f *fire) serve(address string) *process {
+func (f *fire) serve() {
 	f.Helper()
-	return serve(f.T, "--data", f.data, "--listen", address, "--http", "127.0.0.1:0", "--archive-key", f.key,
+	f.server = serveBehind(f.T, f.proxy, f.data, "--archive-key", f.key,
 		"--archive-segment-size", "24KiB", "--archive-max-age", "50ms")
 }
 
@@ -133,7 +136,7 @@ func (f *fire) kill(c *clients) {
 	if victim == "server" || victim == "server and archiver" || victim == "all" {
 		_ = f.server.Process.Kill()
 		_ = f.server.Wait()
-		f.server = f.serve(strings.TrimPrefix(f.server.url, "leat://"))
+		f.serve()
 	}
 	if victim == "archiver" || victim == "server and archiver" || victim == "all" {
 		if err := f.archiver.start(); err != nil {

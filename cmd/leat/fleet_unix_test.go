@@ -17,6 +17,7 @@ import (
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/internal/proxy"
 )
 
 // A longer campaign, or one again:
@@ -57,6 +58,7 @@ type processFleet struct {
 	dir      string // of the workers
 	data     string // of the server
 	server   *process
+	proxy    *proxy.Proxy // to the server, wherever it listens
 	url      string
 	log      *client.Log
 	each     int // events in each stream
@@ -74,7 +76,8 @@ type fleetWorker struct {
 
 func newProcessFleet(t *testing.T, rng *rand.Rand) *processFleet {
 	f := &processFleet{T: t, rng: rng, dir: t.TempDir(), data: t.TempDir(), happened: make(map[string]int)}
-	f.server = f.serve("127.0.0.1:0")
+	f.proxy = proxy.New(t, "tcp", "")
+	f.serve()
 	f.url = f.server.url + "/history"
 	ok(t, "", "log", "create", f.url, "--shards", "16")
 	log, err := client.Dial(t.Context(), f.url, client.Options{})
@@ -86,9 +89,9 @@ func newProcessFleet(t *testing.T, rng *rand.Rand) *processFleet {
 	return f
 }
 
-func (f *processFleet) serve(address string) *process {
+func (f *processFleet) serve() {
 	f.Helper()
-	return serve(f.T, "--data", f.data, "--listen", address, "--http", "127.0.0.1:0")
+	f.server = serveBehind(f.T, f.proxy, f.data)
 }
 
 // append appends the same number of events to every stream.
@@ -135,7 +138,7 @@ func (f *processFleet) happen() {
 	case "server":
 		_ = f.server.Process.Kill()
 		_ = f.server.Wait()
-		f.server = f.serve(strings.TrimPrefix(f.server.url, "leat://"))
+		f.serve()
 	}
 }
 

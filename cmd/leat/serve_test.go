@@ -20,6 +20,7 @@ import (
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/client"
 	"github.com/leathq/leat/internal/pgtest"
+	"github.com/leathq/leat/internal/proxy"
 )
 
 // binaryDir is where binary built.
@@ -97,6 +98,16 @@ func serve(t *testing.T, args ...string) *process {
 		t.Fatalf("leat serve %v does not say where it listens: %s", args, p.said)
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }() // until the process ends
+	return p
+}
+
+// serveBehind starts leat serve where a proxy leads from now on, and returns it
+// with the proxy's URL: that stays the same when the next is started.
+func serveBehind(t *testing.T, in *proxy.Proxy, data string, args ...string) *process {
+	t.Helper()
+	p := serve(t, append(freePorts(data), args...)...)
+	in.Lead(strings.TrimPrefix(p.url, "leat://"))
+	p.url = "leat://" + in.Address
 	return p
 }
 
@@ -286,8 +297,8 @@ func TestServerEnds(t *testing.T) {
 
 // follow goes on where it was when its server comes back.
 func TestFollowAtServer(t *testing.T) {
-	data := t.TempDir()
-	p := serve(t, freePorts(data)...)
+	data, in := t.TempDir(), proxy.New(t, "tcp", "")
+	p := serveBehind(t, in, data)
 	ok(t, "", "log", "create", p.url+"/orders")
 	path, _ := binary()
 	follow := exec.Command(path, "follow", "--json", "--log", p.url+"/orders")
@@ -309,7 +320,7 @@ func TestFollowAtServer(t *testing.T) {
 	next(`"version":1`)
 	_ = p.Process.Kill()
 	_ = p.Wait()
-	p = serve(t, "--data", data, "--listen", strings.TrimPrefix(p.url, "leat://"), "--http", "127.0.0.1:0")
+	p = serveBehind(t, in, data)
 	ok(t, "", "append", "--log", p.url+"/orders", "order-1", "Counted", "2")
 	next(`"version":2`)
 	if err := follow.Process.Signal(os.Interrupt); err != nil {

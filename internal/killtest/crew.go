@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/internal/proxy"
 	"github.com/leathq/leat/leattest"
 	"github.com/leathq/leat/server/lease"
 	"github.com/leathq/leat/server/rpc"
@@ -49,7 +50,7 @@ type crew struct {
 
 	log    *leattest.Log
 	leases *lease.Keeper
-	proxy  *Proxy
+	proxy  *proxy.Proxy
 
 	slots   []*worker // nil for one that is gone
 	started int
@@ -115,7 +116,7 @@ func (c *crew) serve() {
 			t.Errorf("close the log: %v", err)
 		}
 	})
-	c.proxy = NewProxy(t, "tcp", listener.Addr().String())
+	c.proxy = proxy.New(t, "tcp", listener.Addr().String())
 }
 
 // until waits until a condition holds.
@@ -133,10 +134,11 @@ func (c *crew) until(what string, holds func() bool) {
 
 // A worker is a process.
 type worker struct {
-	name   string
-	cmd    *exec.Cmd
-	stderr bytes.Buffer
-	ended  chan struct{} // closed when it has
+	name      string
+	cmd       *exec.Cmd
+	stderr    bytes.Buffer
+	ended     chan struct{} // closed when it has
+	dismissed bool          // is to end
 }
 
 // staff starts workers in place of those that are gone.
@@ -170,8 +172,8 @@ func (c *crew) hire() *worker {
 	return w
 }
 
-// workersLive fails the test when a worker ended that nobody killed, and lets
-// those go on that stopped when nobody waited for that any more.
+// workersLive fails the test when a worker ended that was to go on, and lets those
+// go on that stopped when nobody waited for that any more.
 func (c *crew) workersLive() {
 	c.t.Helper()
 	for i, w := range c.slots {
@@ -181,6 +183,9 @@ func (c *crew) workersLive() {
 		select {
 		case <-w.ended:
 			c.slots[i] = nil
+			if w.dismissed && w.cmd.ProcessState.ExitCode() <= 0 { // below if it had not begun
+				continue
+			}
 			c.t.Fatalf("worker %s ended: %v\n%s", w.name, w.cmd.ProcessState, w.stderr.String())
 		default:
 			if w != c.stopped {
@@ -198,6 +203,21 @@ func (c *crew) kill(i int) {
 	_ = w.cmd.Process.Kill()
 	<-w.ended
 	c.slots[i] = nil
+}
+
+// dismiss has all workers end in order: what they have begun is done when it
+// returns, or never will be.
+func (c *crew) dismiss() {
+	c.t.Helper()
+	for _, w := range c.slots {
+		if w != nil {
+			w.dismissed = true
+			_ = w.cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	c.until("all workers have ended", func() bool {
+		return !slices.ContainsFunc(c.slots, func(w *worker) bool { return w != nil })
+	})
 }
 
 func (c *crew) killAll() {
