@@ -17,6 +17,7 @@ import (
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/internal/killtest"
 	"github.com/leathq/leat/internal/pgtest"
+	"github.com/leathq/leat/internal/proxy"
 	"github.com/leathq/leat/postgres"
 	"github.com/leathq/leat/service"
 )
@@ -29,28 +30,16 @@ const countTables = `
 	create table counted (stream text primary key, events bigint not null);
 	create table total (id int primary key, events bigint not null); insert into total values (1, 0)`
 
-func init() {
-	var err error
-	switch killtest.Task() {
-	case killtest.TaskCount:
-		err = work()
-	case killtest.TaskOutbox:
-		err = workOutbox()
-	default:
-		return
-	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
+func init() { killtest.Main(work, workOutbox) }
 
 // work is what a worker does: it counts events, in order, by stream and in all.
-func work() error {
-	pool, err := openAtLast(os.Getenv(envDatabase))
+func work(ctx context.Context) error {
+	pool, err := openAtLast(ctx, os.Getenv(envDatabase))
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	return killtest.Work(service.Projection[pgx.Tx]{
+	return killtest.Work(ctx, service.Projection[pgx.Tx]{
 		Into: postgres.ReadModel(pool),
 		Apply: func(ctx context.Context, tx pgx.Tx, r leat.Recorded) error {
 			if r.Version > 1 {
@@ -76,9 +65,9 @@ func work() error {
 }
 
 // openAtLast waits for a database that is away just now.
-func openAtLast(url string) (pool *pgxpool.Pool, err error) {
+func openAtLast(ctx context.Context, url string) (pool *pgxpool.Pool, err error) {
 	for range 200 {
-		if pool, err = postgres.Open(context.Background(), url); err == nil {
+		if pool, err = postgres.Open(ctx, url); err == nil {
 			return pool, nil
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -121,8 +110,8 @@ func TestExactlyOnceWhateverIsKilled(t *testing.T) {
 // happens to it.
 func through(t *testing.T, server *pgtest.Server, url string) (at string, troubles []killtest.Trouble) {
 	t.Helper()
-	proxy := killtest.NewProxy(t, "unix", server.Socket())
-	host, port, err := net.SplitHostPort(proxy.Address)
+	behind := proxy.New(t, "unix", server.Socket())
+	host, port, err := net.SplitHostPort(behind.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +126,7 @@ func through(t *testing.T, server *pgtest.Server, url string) (at string, troubl
 		{Name: "PostgreSQL is killed", Do: restart(syscall.SIGKILL)},
 		{Name: "PostgreSQL is stopped at once", Do: restart(syscall.SIGQUIT)},
 		{Name: "PostgreSQL is restarted", Do: restart(syscall.SIGINT)},
-		{Name: "connections to PostgreSQL are cut", Do: proxy.Cut},
+		{Name: "connections to PostgreSQL are cut", Do: behind.Cut},
 		{Name: "a backend is killed", Do: func() {
 			var pid int
 			err := pool.QueryRow(t.Context(), "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() limit 1").Scan(&pid)
@@ -149,17 +138,17 @@ func through(t *testing.T, server *pgtest.Server, url string) (at string, troubl
 }
 
 // workOutbox is what a worker does that has an outbox.
-func workOutbox() error {
-	pool, err := openAtLast(os.Getenv(envDatabase))
+func workOutbox(ctx context.Context) error {
+	pool, err := openAtLast(ctx, os.Getenv(envDatabase))
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	outbox, err := openOutboxAtLast(pool)
+	outbox, err := openOutboxAtLast(ctx, pool)
 	if err != nil {
 		return err
 	}
-	return killtest.WorkOutbox(outbox, func(ctx context.Context, stream string) error {
+	return killtest.WorkOutbox(ctx, outbox, func(ctx context.Context, stream string) error {
 		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 			var n int
 			err := tx.QueryRow(ctx, "insert into number values ($1, 1) on conflict (stream) do update set n = number.n + 1 returning n", stream).Scan(&n)
@@ -171,9 +160,9 @@ func workOutbox() error {
 	})
 }
 
-func openOutboxAtLast(pool *pgxpool.Pool) (o *postgres.Outbox, err error) {
+func openOutboxAtLast(ctx context.Context, pool *pgxpool.Pool) (o *postgres.Outbox, err error) {
 	for range 200 {
-		if o, err = postgres.NewOutbox(context.Background(), pool); err == nil {
+		if o, err = postgres.NewOutbox(ctx, pool); err == nil {
 			return o, nil
 		}
 		time.Sleep(50 * time.Millisecond)

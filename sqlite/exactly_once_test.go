@@ -25,28 +25,16 @@ const countTables = `
 	create table counted (stream text primary key, events integer not null) without rowid;
 	create table total (id integer primary key, events integer not null); insert into total values (1, 0)`
 
-func init() {
-	var err error
-	switch killtest.Task() {
-	case killtest.TaskCount:
-		err = work()
-	case killtest.TaskOutbox:
-		err = workOutbox()
-	default:
-		return
-	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
+func init() { killtest.Main(work, workOutbox) }
 
 // work is what a worker does: it counts events, in order, by stream and in all.
-func work() error {
+func work(ctx context.Context) error {
 	db, err := sqlite.Open(os.Getenv(envDatabase))
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	return killtest.Work(service.Projection[*sql.Tx]{
+	return killtest.Work(ctx, service.Projection[*sql.Tx]{
 		Into: sqlite.ReadModel(db),
 		Apply: func(ctx context.Context, tx *sql.Tx, r leat.Recorded) error {
 			var last uint64
@@ -111,8 +99,7 @@ func TestExactlyOnceWhateverIsKilled(t *testing.T) {
 const numberTable = "create table number (stream text primary key, n integer not null) without rowid"
 
 // workOutbox is what a worker does that has an outbox.
-func workOutbox() error {
-	ctx := context.Background()
+func workOutbox(ctx context.Context) error {
 	db, err := sqlite.Open(os.Getenv(envDatabase))
 	if err != nil {
 		return err
@@ -122,7 +109,7 @@ func workOutbox() error {
 	if err != nil {
 		return err
 	}
-	return killtest.WorkOutbox(outbox, func(ctx context.Context, stream string) error {
+	return killtest.WorkOutbox(ctx, outbox, func(ctx context.Context, stream string) error {
 		return outbox.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			var n int
 			err := sqlite.QueryRow(ctx, tx, "insert into number values (?, 1) on conflict (stream) do update set n = n + 1 returning n", stream).Scan(&n)

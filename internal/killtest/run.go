@@ -32,7 +32,7 @@ type Database struct {
 
 // Run puts workers to the test, for as many rounds as the flag -rounds says.
 func Run(t *testing.T, db Database) {
-	c := &campaign{crew: newCrew(t, TaskCount, db.Env), db: db, appended: make(map[string]uint64)}
+	c := &campaign{crew: newCrew(t, taskCount, db.Env), db: db, appended: make(map[string]uint64)}
 	c.state = func() string {
 		counts, err := c.db.Counts(t.Context())
 		return fmt.Sprintf("%d of %d events are counted, %v", sum(counts), c.sum(), err)
@@ -114,11 +114,13 @@ func (c *campaign) counts() (counts map[string]uint64) {
 
 func (c *campaign) total() uint64 { return sum(c.counts()) }
 
-// audit waits until everything is counted, and compares.
+// audit waits until everything is counted and the workers have ended, so that
+// none counts anything again, and compares.
 func (c *campaign) audit() {
 	c.t.Helper()
 	c.staff()
 	c.until("all events are counted", func() bool { return c.total() >= c.sum() })
+	c.dismiss()
 	counts := c.counts()
 	for stream, want := range c.appended {
 		if counts[stream] != want {

@@ -28,8 +28,8 @@ const (
 
 // What a worker does.
 const (
-	TaskCount  = "count"  // Work
-	TaskOutbox = "outbox" // WorkOutbox
+	taskCount  = "count"
+	taskOutbox = "outbox"
 )
 
 const (
@@ -38,14 +38,25 @@ const (
 	leaseTTL    = 300 * time.Millisecond
 )
 
-// Task returns what this process is to do, and nothing else, when it was started
-// as a worker; it is empty otherwise.
-func Task() string { return os.Getenv(envTask) }
+// Main does what a worker does, through [Work] in count or [WorkOutbox] in outbox,
+// and ends the process, when it was started as one. Otherwise it returns.
+func Main(count, outbox func(ctx context.Context) error) {
+	work := map[string]func(context.Context) error{taskCount: count, taskOutbox: outbox}[os.Getenv(envTask)]
+	if work == nil {
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := work(ctx); err != nil && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
 
-// Work runs a projection as one of the fleet until the process is killed. It
-// returns when the projection fails for good.
-func Work[Tx any](p service.Projection[Tx]) error {
-	ctx := context.Background()
+// Work runs a projection as one of the fleet until the worker is killed or ctx
+// ends. It returns when the projection fails for good.
+func Work[Tx any](ctx context.Context, p service.Projection[Tx]) error {
 	p.Name = application
 	var stop atomic.Bool
 	asked := make(chan os.Signal, 1)
@@ -69,10 +80,10 @@ func Work[Tx any](p service.Projection[Tx]) error {
 const stopWithin = syscall.SIGUSR1
 
 // WorkOutbox changes something in random streams, through change, and relays
-// what that puts into an outbox, until the process is killed. It returns when
-// the relay fails for good.
-func WorkOutbox(outbox service.Outbox, change func(ctx context.Context, stream string) error) error {
-	ctx, cancel := context.WithCancel(context.Background())
+// what that puts into an outbox, until the worker is killed or ctx ends. It
+// returns when the relay fails for good.
+func WorkOutbox(ctx context.Context, outbox service.Outbox, change func(ctx context.Context, stream string) error) error {
+	ctx, cancel := context.WithCancel(ctx)
 	var changing sync.WaitGroup
 	defer changing.Wait()
 	defer cancel()
