@@ -6,9 +6,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"net/http"
-	"os"
-	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -20,6 +17,7 @@ import (
 	"github.com/leathq/leat/forward/aws"
 	"github.com/leathq/leat/forward/tolog"
 	"github.com/leathq/leat/forward/webhook"
+	"github.com/leathq/leat/internal/pages"
 	"github.com/leathq/leat/service"
 )
 
@@ -64,12 +62,13 @@ func withoutCustomer(r leat.Recorded) (leat.Recorded, error) {
 }
 
 func forwardToReporting(reporting leat.Log, checkpoints service.CheckpointStore) service.Runner {
-	return service.Forwarder{
+	copies := service.Forwarder{
 		Name:        "to-reporting",
 		Filter:      leat.Filter{Categories: []string{"order", "invoice"}},
 		To:          &tolog.Destination{Log: reporting},
 		Checkpoints: checkpoints,
 	}
+	return copies
 }
 
 func forwardToAWS(ctx context.Context, queueURL, topicARN string, use func(...service.Destination) error) error {
@@ -123,20 +122,4 @@ func TestTransform(t *testing.T) {
 	}
 }
 
-// The Go that the page shows stands in a file that is compiled.
-func TestPage(t *testing.T) {
-	page, err := os.ReadFile("../docs/forwarding.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err := os.ReadFile("guide_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
-	for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
-		if !strings.Contains(squeeze(string(program)), squeeze(block[1])) {
-			t.Errorf("not in guide_test.go:\n%s", block[1])
-		}
-	}
-}
+func TestPage(t *testing.T) { pages.Check(t, "../docs/forwarding.md") }

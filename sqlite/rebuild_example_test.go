@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/internal/pages"
 	"github.com/leathq/leat/leattest"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/sqlite"
@@ -197,25 +197,5 @@ func ExampleReadModel_rebuild() {
 	// after a reset: 0 sales <nil>
 }
 
-// What the guide shows is the code above.
-func TestGuide(t *testing.T) {
-	page, err := os.ReadFile("../docs/projections.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	code, err := os.ReadFile("rebuild_example_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	shown := 0
-	for _, block := range strings.Split(string(page), "```go\n")[1:] {
-		block, _, _ = strings.Cut(block, "```")
-		if !strings.Contains(string(code), block) {
-			t.Errorf("the guide shows what is not in the example:\n%s", block)
-		}
-		shown++
-	}
-	if shown < 4 {
-		t.Errorf("the guide has %d pieces of code, or this test does not find them", shown)
-	}
-}
+// What the guides show is in the examples.
+func TestGuides(t *testing.T) { pages.Check(t, "../docs/outbox.md", "../docs/projections.md") }

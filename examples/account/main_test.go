@@ -3,14 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
-	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/client"
+	"github.com/leathq/leat/internal/pages"
 	"github.com/leathq/leat/server"
 	"github.com/leathq/leat/server/local"
 )
@@ -59,33 +58,5 @@ func TestRun(t *testing.T) {
 
 // What the README and the guides show is this program.
 func TestPages(t *testing.T) {
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var program strings.Builder
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		program.Write(text)
-	}
-	for _, page := range []string{"../../README.md", "../../docs/your-first-service.md", "../../docs/testing-services.md"} {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-		if len(blocks) == 0 {
-			t.Errorf("%s shows no Go code", page)
-		}
-		for _, b := range blocks {
-			for _, part := range strings.Split(b[1], "\n\n") {
-				if !strings.Contains(program.String(), strings.Trim(part, "\n")) {
-					t.Errorf("%s shows code that is not in the program:\n%s", page, part)
-				}
-			}
-		}
-	}
+	pages.Check(t, "../../README.md", "../../docs/your-first-service.md", "../../docs/testing-services.md")
 }

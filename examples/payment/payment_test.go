@@ -3,9 +3,6 @@ package payment
 import (
 	"context"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +10,7 @@ import (
 	"time"
 
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/internal/pages"
 	"github.com/leathq/leat/leattest"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/service/servicetest"
@@ -120,32 +118,5 @@ func TestInAnApp(t *testing.T) {
 	})
 }
 
-// The Go that the guide shows is this program.
-func TestGuide(t *testing.T) {
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var program strings.Builder
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		program.Write(text)
-	}
-	page, err := os.ReadFile("../../docs/processes.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(page, -1)
-	if len(blocks) == 0 {
-		t.Error("the guide shows no Go")
-	}
-	for _, b := range blocks {
-		if !strings.Contains(squeeze(program.String()), squeeze(string(b[1]))) {
-			t.Errorf("the guide shows what is not in the program:\n%s", b[1])
-		}
-	}
-}
+// What the guide shows is this program.
+func TestGuide(t *testing.T) { pages.Check(t, "../../docs/processes.md") }
