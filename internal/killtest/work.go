@@ -46,12 +46,13 @@ func Main(count, outbox func(ctx context.Context) error) {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
+	code := 0
 	if err := work(ctx); err != nil && ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		code = 1
 	}
-	os.Exit(0)
+	stop()
+	os.Exit(code)
 }
 
 // Work runs a projection as one of the fleet until the worker is killed or ctx
