@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -104,11 +105,26 @@ func (s ShardStatus) replays() uint64 { return s.Replay - min(s.Next, s.Replay) 
 
 // Behind returns how long ago the oldest event was recorded that the application
 // is not done with: 0 when it has caught up.
-func (s *AppStatus) Behind(now time.Time) time.Duration {
-	if s.Oldest.IsZero() {
+func (s ShardStatus) Behind(now time.Time) time.Duration { return behind(s.Oldest, now) }
+
+// Behind returns how long ago the oldest event was recorded that the application
+// is not done with: 0 when it has caught up.
+func (s *AppStatus) Behind(now time.Time) time.Duration { return behind(s.Oldest, now) }
+
+func behind(oldest, now time.Time) time.Duration {
+	if oldest.IsZero() {
 		return 0
 	}
-	return max(0, now.Sub(s.Oldest))
+	return max(0, now.Sub(oldest))
+}
+
+// Instance returns what stays of Owner when the process starts again: all before
+// its last "/", or all of it when there is none.
+func (s *AppStatus) Instance() string {
+	if i := strings.LastIndexByte(s.Owner, '/'); i > 0 {
+		return s.Owner[:i]
+	}
+	return s.Owner
 }
 
 // ETA returns how long a rebuild, or what the application lags behind if it is
@@ -155,6 +171,30 @@ type Worker struct {
 
 // Alive reports whether the worker is at work as far as is known.
 func (w *Worker) Alive() bool { return !w.Gone && !w.Ended }
+
+// A WorkerState says in one word what a worker is doing.
+type WorkerState string
+
+// States of a Worker.
+const (
+	WorkerRunning WorkerState = "running"
+	WorkerPaused  WorkerState = "paused" // it stands still until it is resumed
+	WorkerEnded   WorkerState = "ended"  // it said that it has come to its end
+	WorkerGone    WorkerState = "gone"   // it should have told more by now, and did not
+)
+
+// State returns what the worker is doing, as far as is known.
+func (w *Worker) State() WorkerState {
+	switch {
+	case w.Ended:
+		return WorkerEnded
+	case w.Gone:
+		return WorkerGone
+	case w.Paused:
+		return WorkerPaused
+	}
+	return WorkerRunning
+}
 
 // Status puts together what the workers tell: how far the application has got,
 // and what all of them did. Of a shard it believes the worker that holds it, and

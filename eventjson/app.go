@@ -10,9 +10,9 @@ import (
 type App struct {
 	Name    string     `json:"name"`
 	Paused  bool       `json:"paused" doc:"Its workers stand still until it is resumed."`
-	Status  AppStatus  `json:"status" doc:"All workers together."`
+	Status  *AppStatus `json:"status,omitempty" doc:"All workers together; left out as long as none has reported."`
 	Shards  []AppShard `json:"shards"`
-	Workers []Worker   `json:"workers" doc:"Sorted by owner; those that are gone or have ended are shown for a while."`
+	Workers []Worker   `json:"workers" doc:"Sorted by owner; those that are gone or have ended are shown for a while, and then one that stands for all."`
 }
 
 // A Worker is a process that works for an application.
@@ -61,27 +61,23 @@ type Tally struct {
 	Failures  uint64 `json:"failures" doc:"Failed attempts of any kind."`
 }
 
-// States of a Worker.
-const (
-	Running = "running"
-	Paused  = "paused"
-	Ended   = "ended"
-	Gone    = "gone"
-)
-
 // FromApp returns the form of an application, as it is at a moment.
 func FromApp(a *leat.App, now time.Time) App {
 	all := a.Status()
-	app := App{Name: a.Name, Paused: a.Paused, Status: fromAppStatus(&all, now), Shards: []AppShard{}, Workers: []Worker{}}
+	app := App{Name: a.Name, Paused: a.Paused, Shards: []AppShard{}, Workers: []Worker{}}
+	if len(a.Workers) > 0 {
+		s := fromAppStatus(&all, now)
+		app.Status = &s
+	}
 	for _, s := range all.Shards {
 		app.Shards = append(app.Shards, AppShard{
-			ID: s.ID, Held: s.Held, Next: s.Next, Head: s.Head, Replay: s.Replay, Behind: behind(s.Oldest, now), Done: s.Closed,
+			ID: s.ID, Held: s.Held, Next: s.Next, Head: s.Head, Replay: s.Replay, Behind: s.Behind(now).Seconds(), Done: s.Closed,
 			Counts: Tally(s.Tally),
 		})
 	}
 	for i := range a.Workers {
 		w := &a.Workers[i]
-		worker := Worker{Owner: w.Owner, State: state(w), Reported: w.At, Holds: []leat.ShardID{}, Status: fromAppStatus(&w.AppStatus, now)}
+		worker := Worker{Owner: w.Owner, State: string(w.State()), Reported: w.At, Holds: []leat.ShardID{}, Status: fromAppStatus(&w.AppStatus, now)}
 		for _, s := range w.Shards {
 			if s.Held && w.Alive() {
 				worker.Holds = append(worker.Holds, s.ID)
@@ -90,18 +86,6 @@ func FromApp(a *leat.App, now time.Time) App {
 		app.Workers = append(app.Workers, worker)
 	}
 	return app
-}
-
-func state(w *leat.Worker) string {
-	switch {
-	case w.Ended:
-		return Ended
-	case w.Gone:
-		return Gone
-	case w.Paused:
-		return Paused
-	}
-	return Running
 }
 
 func fromAppStatus(s *leat.AppStatus, now time.Time) AppStatus {
@@ -113,11 +97,4 @@ func fromAppStatus(s *leat.AppStatus, now time.Time) AppStatus {
 		Lag: s.Lag, Behind: s.Behind(now).Seconds(), Rate: s.Rate, Replay: s.Replay, ETA: eta, Waiting: s.Waiting,
 		Counts: Tally(s.Tally), LastError: s.LastError, LastAt: s.LastAt,
 	}
-}
-
-func behind(oldest, now time.Time) float64 {
-	if oldest.IsZero() {
-		return 0
-	}
-	return max(0, now.Sub(oldest).Seconds())
 }

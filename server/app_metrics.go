@@ -68,24 +68,23 @@ func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ..
 }
 
 func (c *appCollector) app(ch chan<- prometheus.Metric, log string, a *leat.App, s *leat.AppStatus, total leat.Tally) {
-	gauge(ch, c.lag, float64(s.Lag), log, a.Name)
-	gauge(ch, c.behind, s.Behind(time.Now()).Seconds(), log, a.Name)
-	gauge(ch, c.rate, s.Rate, log, a.Name)
-	gauge(ch, c.replay, float64(s.Replay), log, a.Name)
-	gauge(ch, c.waiting, float64(s.Waiting), log, a.Name)
-	states := map[string]int{"alive": 0, "gone": 0, "ended": 0}
+	if len(a.Workers) > 0 { // else nobody knows
+		gauge(ch, c.lag, float64(s.Lag), log, a.Name)
+		gauge(ch, c.behind, s.Behind(time.Now()).Seconds(), log, a.Name)
+		gauge(ch, c.rate, s.Rate, log, a.Name)
+		gauge(ch, c.replay, float64(s.Replay), log, a.Name)
+		gauge(ch, c.waiting, float64(s.Waiting), log, a.Name)
+	}
+	states := map[leat.WorkerState]int{"alive": 0, leat.WorkerGone: 0, leat.WorkerEnded: 0}
 	for i := range a.Workers {
-		switch w := &a.Workers[i]; {
-		case w.Ended:
-			states["ended"]++
-		case w.Gone:
-			states["gone"]++
-		default:
-			states["alive"]++
+		state := a.Workers[i].State()
+		if a.Workers[i].Alive() {
+			state = "alive"
 		}
+		states[state]++
 	}
 	for state, n := range states {
-		gauge(ch, c.workers, float64(n), log, a.Name, state)
+		gauge(ch, c.workers, float64(n), log, a.Name, string(state))
 	}
 	paused := 0.0
 	if a.Paused {
@@ -107,8 +106,7 @@ func (c *appCollector) shards(ch chan<- prometheus.Metric, log string, s *leat.A
 		if shard.Closed {
 			continue
 		}
-		one := leat.AppStatus{Oldest: shard.Oldest}
 		gauge(ch, c.shardLag, float64(shard.Lag()), log, s.Name, string(shard.ID))
-		gauge(ch, c.shardBehind, one.Behind(time.Now()).Seconds(), log, s.Name, string(shard.ID))
+		gauge(ch, c.shardBehind, shard.Behind(time.Now()).Seconds(), log, s.Name, string(shard.ID))
 	}
 }

@@ -25,6 +25,10 @@ func TestApps(t *testing.T) {
 			ID: leat.ShardNumber(0), Held: true, Next: 10, Head: 30, Oldest: at, Replay: 25, Tally: leat.Tally{Seen: 1},
 		}},
 	}
+	idle := leat.AppStatus{Name: said.Name, Owner: said.Owner} // as at the beginning
+	if _, err := log.Report(t.Context(), []leat.AppStatus{idle}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
 	paused, err := log.Report(t.Context(), []leat.AppStatus{said}, time.Minute)
 	if err != nil || len(paused) > 0 {
 		t.Fatalf("report: %v, paused %q", err, paused)
@@ -89,12 +93,39 @@ func TestApps(t *testing.T) {
 	if err := log.Pause(t.Context(), "other"); err != nil {
 		t.Fatal(err)
 	}
+	if _, body = s.get(t, "/metrics"); strings.Contains(body, `_lag_events{app="other"`) || strings.Contains(body, `_behind_seconds{app="other"`) || !strings.Contains(body, `leat_app_paused{app="other",log="orders"} 1`) {
+		t.Error("metrics tell how far an application is that never reported, or not that it is paused")
+	}
+	if _, body = s.get(t, "/v1/logs/orders/apps"); strings.Count(body, `"status":{"lag"`) != 2 {
+		t.Errorf("over HTTP: want a status of stock/v1 and its worker, not of other: %s", body)
+	}
 	if apps, err = log.Apps(t.Context()); err != nil || len(apps) != 2 || !apps[0].Paused || apps[1].Paused {
 		t.Errorf("applications: %v, %+v", err, apps)
 	}
 	if err := log.Resume(t.Context(), "other"); err != nil {
 		t.Fatal(err)
 	}
+	forget := func(name string, want int) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+s.HTTP().String()+"/v1/logs/orders/apps/"+name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Body.Close(); got.StatusCode != want {
+			t.Errorf("forget %s: status %d, want %d", name, got.StatusCode, want)
+		}
+	}
+	forget("stock%2Fv1", http.StatusConflict) // its worker is at work
+	said.Ended = true
+	if _, err = log.Report(t.Context(), []leat.AppStatus{said}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	forget("stock%2Fv1", http.StatusNoContent)
+	forget("stock%2Fv1", http.StatusNotFound)
 	if status, body := s.get(t, "/v1/logs/nolog/apps"); status != http.StatusNotFound {
 		t.Errorf("of a log that is not there: %d %s", status, body)
 	}

@@ -5,7 +5,7 @@
 //	DIR/lock                held while a server runs: one process owns the directory
 //	DIR/logs/NAME/          a log, made and opened by the server's [Engine]
 //	DIR/leases/NAME.json    up to where the tokens of its leases were given out
-//	DIR/apps/NAME.json      which applications read it, and which are paused
+//	DIR/apps/NAME.json      which applications read it, how far they are, and which are paused
 //	DIR/backups/NAME/       a copy of a log, made while it was served
 //	DIR/archives/ID.json    that the log of this ID has an archive, and where
 //	DIR/archive.key, DIR/archive-cache/     of leat serve --archive

@@ -6,6 +6,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/leathq/leat"
 )
 
 // The commands in docs/http.md run as they stand, and print what it says there;
@@ -41,4 +44,27 @@ func matches(want, got string) bool {
 		parts[i] = regexp.QuoteMeta(p)
 	}
 	return regexp.MustCompile("(?s)^" + strings.Join(parts, ".*") + "$").MatchString(got)
+}
+
+// An operator finds each metric of applications in the page about operations.
+func TestAppMetricsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, t.TempDir())
+	status := leat.AppStatus{Name: "stock", Owner: "a/1", Shards: []leat.ShardStatus{{ID: leat.ShardNumber(0)}}}
+	if _, err := s.create(t, "orders").Report(t.Context(), []leat.AppStatus{status}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	_, body := s.get(t, "/metrics")
+	names := regexp.MustCompile(`(?m)^# HELP (leat_app_\w+)`).FindAllStringSubmatch(body, -1)
+	if len(names) < 10 {
+		t.Errorf("%d metrics of applications are shown, or this test does not find them", len(names))
+	}
+	for _, name := range names {
+		if !strings.Contains(string(page), "`"+name[1]+"`") && !strings.Contains(string(page), "`"+name[1]+"{") {
+			t.Errorf("%s is not there", name[1])
+		}
+	}
 }

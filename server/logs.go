@@ -90,7 +90,7 @@ func (l *openLog) Close() error {
 	if l.kept != nil {
 		err = l.kept.Close()
 	}
-	return errors.Join(err, l.Log.Close())
+	return errors.Join(err, l.apps.Close(), l.Log.Close())
 }
 
 // openLogs opens every log in a data directory.

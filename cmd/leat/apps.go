@@ -31,9 +31,11 @@ Applications that run with package service tell their log's server every two sec
 	$ leat apps pause stock
 	$ leat apps resume stock
 
-LAG is how many events an application is not yet done with, BEHIND how long ago the oldest of them was recorded, PARKED
-how many events it could not handle and set aside (see leat parked). ETA is when a rebuild has caught up, or else the
-lag. A worker that is silent for ten seconds is gone; it is shown for an hour, or until it is there again.
+LAG is how many events an application is not yet done with, BEHIND how long ago the oldest of them was recorded, WAITING
+how many parked events wait: those that it could not handle, and those behind them (see leat parked). ETA is when a rebuild
+has caught up, or else the lag. A worker that is silent for ten seconds is gone; it is shown for an hour, or until it is there
+again. An application that nobody works for is shown for 30 days, so that nobody overlooks it; DELETE /v1/logs/LOG/apps/NAME
+at the server's HTTP address forgets it at once.
 `
 }
 
@@ -93,7 +95,7 @@ func (cmd appsListCmd) show(ctx context.Context, c console, r leat.Reporter) err
 	if cmd.App != "" {
 		apps = slices.DeleteFunc(apps, func(a leat.App) bool { return a.Name != cmd.App })
 		if len(apps) == 0 {
-			return fmt.Errorf("application %q: %w among those that reported in the last hour; leat apps lists them", cmd.App, leat.ErrNotFound)
+			return fmt.Errorf("application %q: %w among those that reported; leat apps lists them", cmd.App, leat.ErrNotFound)
 		}
 	}
 	now := time.Now()
@@ -107,7 +109,7 @@ func (cmd appsListCmd) show(ctx context.Context, c console, r leat.Reporter) err
 		return nil
 	}
 	if len(apps) == 0 {
-		_, err := fmt.Fprintln(c.out, "no application has reported in the last hour")
+		_, err := fmt.Fprintln(c.out, "no application has reported lately")
 		return err
 	}
 	var b strings.Builder
@@ -136,7 +138,7 @@ func cutLines(s string, width int) string {
 
 func printApps(w io.Writer, apps []leat.App, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "APPLICATION\tWORKER\tSTATE\tSHARDS\tLAG\tBEHIND\tRATE/S\tPARKED\tETA\tLAST ERROR")
+	fmt.Fprintln(t, "APPLICATION\tWORKER\tSTATE\tSHARDS\tLAG\tBEHIND\tRATE/S\tWAITING\tETA\tLAST ERROR")
 	for i := range apps {
 		a := &apps[i]
 		s := a.Status()
@@ -154,6 +156,10 @@ func printApps(w io.Writer, apps []leat.App, now time.Time) error {
 				open++
 			}
 		}
+		if len(a.Workers) == 0 { // nobody knows more of it
+			fmt.Fprintf(t, "%s\t\t%s\t-\t-\t-\t-\t-\t-\t\n", name(a.Name), appState(a, &s, alive))
+			continue
+		}
 		row(t, name(a.Name), "", appState(a, &s, alive), fmt.Sprintf("%d of %d", held, open), strconv.FormatUint(s.Waiting, 10), &s, now)
 		for j := range a.Workers {
 			w := &a.Workers[j]
@@ -164,7 +170,7 @@ func printApps(w io.Writer, apps []leat.App, now time.Time) error {
 				}
 			}
 			part := ofHeld(w)
-			row(t, "", name(instance(w.Owner)), workerState(w, now), strconv.Itoa(held), "", &part, now)
+			row(t, "", name(w.Instance()), workerState(w, now), strconv.Itoa(held), "", &part, now)
 		}
 	}
 	return t.Flush()
@@ -178,13 +184,13 @@ func ofHeld(w *leat.Worker) leat.AppStatus {
 	return s
 }
 
-func row(w io.Writer, app, worker, state, shards, parked string, s *leat.AppStatus, now time.Time) {
+func row(w io.Writer, app, worker, state, shards, waiting string, s *leat.AppStatus, now time.Time) {
 	failed := ""
 	if s.LastError != "" {
 		failed = fmt.Sprintf("%s ago: %s", short(now.Sub(s.LastAt)), name(s.LastError))
 	}
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%.0f\t%s\t%s\t%s\n",
-		app, worker, state, shards, s.Lag, short(s.Behind(now)), s.Rate, parked, eta(s), failed)
+		app, worker, state, shards, s.Lag, short(s.Behind(now)), s.Rate, waiting, eta(s), failed)
 }
 
 func appState(a *leat.App, s *leat.AppStatus, alive int) string {
@@ -200,15 +206,14 @@ func appState(a *leat.App, s *leat.AppStatus, alive int) string {
 }
 
 func workerState(w *leat.Worker, now time.Time) string {
-	switch {
-	case w.Ended:
+	switch state := w.State(); state {
+	case leat.WorkerEnded:
 		return fmt.Sprintf("ended %s ago", short(now.Sub(w.At)))
-	case w.Gone:
+	case leat.WorkerGone:
 		return fmt.Sprintf("gone since %s", short(now.Sub(w.At)))
-	case w.Paused:
-		return "paused"
+	default:
+		return string(state)
 	}
-	return "running"
 }
 
 func eta(s *leat.AppStatus) string {
@@ -235,14 +240,6 @@ func short(d time.Duration) string {
 		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 	}
 	return fmt.Sprintf("%dd", d/(24*time.Hour))
-}
-
-// instance returns what a person calls a worker.
-func instance(owner string) string {
-	if i := strings.LastIndexByte(owner, '/'); i > 0 {
-		return owner[:i]
-	}
-	return owner
 }
 
 // name returns a name from elsewhere as it may be printed on one line.

@@ -15,7 +15,7 @@ func TestApps(t *testing.T) {
 	url := p.url + "/orders"
 	ok(t, "", "log", "create", url)
 	t.Setenv("LEAT_LOG", url)
-	if got := ok(t, "", "apps"); got != "no application has reported in the last hour\n" {
+	if got := ok(t, "", "apps"); got != "no application has reported lately\n" {
 		t.Errorf("of none: %q", got)
 	}
 
@@ -42,7 +42,7 @@ func TestApps(t *testing.T) {
 
 	got := ok(t, "", "apps")
 	for _, want := range []string{
-		`(?m)^APPLICATION +WORKER +STATE +SHARDS +LAG +BEHIND +RATE/S +PARKED +ETA +LAST ERROR$`,
+		`(?m)^APPLICATION +WORKER +STATE +SHARDS +LAG +BEHIND +RATE/S +WAITING +ETA +LAST ERROR$`,
 		`(?m)^mail +no worker +0 of 1 +0 +0s +0 +0 +-`,
 		`(?m)^ +b +ended .* ago +0 +0 +0s`,
 		`(?m)^stock/v2 +rebuilding, 100 left +2 of 2 +120 +2h0m +10 +2 +10s +2h0m ago: no such .\[2JSKU$`,
@@ -64,6 +64,9 @@ func TestApps(t *testing.T) {
 	}
 	if got := ok(t, "", "apps", "pause", "later"); !strings.Contains(got, "no worker of that name has reported lately") {
 		t.Errorf("pause of one that is not there: %s", got)
+	}
+	if got := ok(t, "", "apps", "later"); !regexp.MustCompile(`(?m)^later +paused +- +- +- +- +- +-$`).MatchString(got) {
+		t.Errorf("of one that nobody has heard of:\n%s", got)
 	}
 	if got := ok(t, "", "apps", "resume", "stock/v2"); got != "stock/v2 goes on within seconds\n" {
 		t.Errorf("resume: %s", got)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -49,8 +50,8 @@ type parkedEvent struct {
 	State       string       `json:"state"`           // failed, retrying, waiting, discarded
 	Error       string       `json:"error,omitempty"` // empty when it only waits
 	Attempts    int          `json:"attempts"`
-	At          time.Time    `json:"at"`               // parked, or tried last
-	Behind      *int         `json:"behind,omitempty"` // of the first of a stream: how many wait behind it
+	At          time.Time    `json:"at"`                // parked, or tried last
+	Waiting     int          `json:"waiting,omitempty"` // of the first of a stream that waits: how many of it do, itself included
 	Discarded   time.Time    `json:"discarded,omitzero"`
 	Reason      string       `json:"reason,omitempty"` // given when it was discarded
 }
@@ -86,9 +87,9 @@ func parkedOf(ctx context.Context, store service.CheckpointStore, app, stream st
 			e.State = stateDiscarded
 		case first >= 0 && all[first].Stream == p.Stream:
 			e.State = stateWaiting
-			*all[first].Behind++
+			all[first].Waiting++
 		default:
-			e.State, e.Behind, first = stateFailed, new(int), len(all)
+			e.State, e.Waiting, first = stateFailed, 1, len(all)
 			if slices.Contains(due, p.Stream) {
 				e.State = stateRetrying
 			}
@@ -164,18 +165,18 @@ func printParked(c console, all []parkedEvent) error {
 	now := time.Now()
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "APPLICATION\tSTREAM\tVERSION\tTYPE\tSTATE\tATTEMPTS\tLAST\tBEHIND\tERROR")
+	fmt.Fprintln(t, "APPLICATION\tSTREAM\tVERSION\tTYPE\tSTATE\tATTEMPTS\tLAST\tWAITING\tERROR")
 	for i := range all {
 		e := &all[i]
-		behind, why := "", e.Error
-		if e.Behind != nil {
-			behind = fmt.Sprint(*e.Behind)
+		waiting, why := "", e.Error
+		if e.Waiting > 0 {
+			waiting = strconv.Itoa(e.Waiting)
 		}
 		if e.State == stateDiscarded {
 			why = "discarded: " + e.Reason
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%d\t%s ago\t%s\t%s\n",
-			name(e.Application), name(e.Stream), e.Version, name(e.Type), e.State, e.Attempts, short(now.Sub(e.At)), behind, name(why))
+			name(e.Application), name(e.Stream), e.Version, name(e.Type), e.State, e.Attempts, short(now.Sub(e.At)), waiting, name(why))
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -110,9 +110,9 @@ func (cmd parkedShowCmd) print(w io.Writer, e *shownEvent) error {
 	case stateWaiting:
 		fmt.Fprintf(t, "state\twaits behind another of its stream since %s\n", e.At.Format(time.RFC3339))
 	case stateRetrying:
-		fmt.Fprintf(t, "state\tto be tried again; %d wait behind it\n", *e.Behind)
+		fmt.Fprintf(t, "state\tto be tried again; %d wait behind it\n", e.Waiting-1)
 	default:
-		fmt.Fprintf(t, "state\ttried %d times, last %s; %d wait behind it\n", e.Attempts, e.At.Format(time.RFC3339), *e.Behind)
+		fmt.Fprintf(t, "state\ttried %d times, last %s; %d wait behind it\n", e.Attempts, e.At.Format(time.RFC3339), e.Waiting-1)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -40,7 +40,11 @@ func Statuses(in []*leatv1.AppStatus) []leat.AppStatus {
 	return out
 }
 
+// appStatus returns the zero status when there is no message.
 func appStatus(m *leatv1.AppStatus) leat.AppStatus {
+	if m == nil {
+		return leat.AppStatus{}
+	}
 	s := leat.AppStatus{
 		Name: m.GetName(), Owner: m.GetOwner(), Tally: tally(m.GetTally()), Waiting: m.GetWaiting(), Rate: m.GetRate(),
 		Paused: m.GetPaused(), Ended: m.GetEnded(), LastError: m.GetLastError(), LastAt: toTime(m.LastAt),

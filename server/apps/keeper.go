@@ -3,36 +3,26 @@ package apps
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/leathq/leat"
 )
 
-// Bounds of what a keeper remembers.
-const (
-	maxApps   = 1000    // applications, paused ones included
-	maxShards = 200_000 // of all workers of all applications together, a worker itself counting as one
-	maxPast   = 16      // workers of one application that are gone or have ended
-
-	remember = time.Hour // for which workers that are gone or have ended are shown
-)
-
 // A Keeper is a [leat.Reporter]. It is safe for concurrent use.
 type Keeper struct {
 	clock func() time.Time
 	log   Log
-	path  string // of the file of what is paused; empty when there is none
+	path  string // of the file; empty when there is none
 
-	saving sync.Mutex // held by who changes what is paused
+	saving sync.Mutex // held by who changes what is paused, and by who saves
 
 	mu     sync.Mutex
 	apps   map[string]*app
-	shards int // entries of all workers
+	shards int       // entries of all workers
+	saved  time.Time // when the file was written, or that was tried
 }
 
 // Log is what a Keeper has to know of its log.
@@ -44,8 +34,14 @@ type Log interface {
 type app struct {
 	paused  bool
 	workers map[string]*worker // by owner
-	total   leat.Tally         // of all workers that ever were, as long as the keeper remembers the application
+	last    *worker            // what all that were forgotten told together, as if one had; nil when there is none
+	total   leat.Tally         // of all workers, since the keeper was opened
 }
+
+func newApp() *app { return &app{workers: make(map[string]*worker)} }
+
+// heard reports whether a worker ever told of it.
+func (a *app) heard() bool { return len(a.workers) > 0 || a.last != nil }
 
 // A worker is what a worker told last.
 type worker struct {
@@ -57,18 +53,26 @@ type worker struct {
 
 var _ leat.Reporter = (*Keeper)(nil)
 
-// Open returns a Keeper for a log that keeps what is paused in a file, which
-// need not be there. Only one Keeper may use a file at a time. A nil clock is
-// time.Now.
+// Open returns a Keeper for a log that keeps in a file, which need not be there,
+// which applications there are, how far each was, and which are paused. Only one
+// Keeper may use a file at a time. A nil clock is time.Now.
 func Open(path string, log Log, clock func() time.Time) (*Keeper, error) {
 	k := New(log, clock)
-	paused, err := readPaused(path)
+	was, err := readRecords(path)
 	if err != nil {
 		return nil, err
 	}
 	k.path = path
-	for _, name := range paused {
-		k.apps[name] = &app{paused: true, workers: make(map[string]*worker)}
+	for _, name := range was.Paused {
+		k.apps[name] = newApp()
+		k.apps[name].paused = true
+	}
+	for _, r := range was.Apps {
+		if k.apps[r.Name] == nil {
+			k.apps[r.Name] = newApp()
+		}
+		k.apps[r.Name].last = r.worker()
+		k.shards += r.worker().size()
 	}
 	return k, nil
 }
@@ -90,10 +94,19 @@ func (k *Keeper) Report(ctx context.Context, status []leat.AppStatus, ttl time.D
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	paused, err := k.takeAll(status, ttl)
+	if err == nil {
+		k.saveSometimes()
+	}
+	return paused, err
+}
+
+// takeAll takes in what a worker tells, and returns which of the applications are
+// paused.
+func (k *Keeper) takeAll(status []leat.AppStatus, ttl time.Duration) (paused []string, _ error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.clock()
-	var paused []string
 	for i := range status {
 		a, err := k.take(status[i], now, ttl)
 		if err != nil {
@@ -113,96 +126,24 @@ func (k *Keeper) take(s leat.AppStatus, now time.Time, ttl time.Duration) (*app,
 	if a != nil {
 		known = a.workers[s.Owner]
 	}
-	size := 1 + len(s.Shards)
-	if known != nil {
-		size -= 1 + len(known.Shards)
-	}
-	if err := k.room(now, a == nil, size); err != nil {
+	is := &worker{AppStatus: s, first: now, at: now, expires: now.Add(ttl)}
+	if err := k.room(now, a == nil || !a.heard(), is.size()-known.size()); err != nil {
 		return nil, err
 	}
 	if a = k.apps[s.Name]; a == nil { // making room may have forgotten it
-		a = &app{workers: make(map[string]*worker)}
+		a = newApp()
 		k.apps[s.Name] = a
 	}
-	if known = a.workers[s.Owner]; known == nil {
-		known = &worker{first: now}
-	} else {
-		k.shards -= 1 + len(known.Shards)
-	}
-	a.total = a.total.Plus(since(known.Tally, s.Tally))
-	s.Shards = slices.Clone(s.Shards)
-	s.Sum()
-	a.workers[s.Owner] = &worker{AppStatus: s, first: known.first, at: now, expires: now.Add(ttl)}
-	k.shards += 1 + len(s.Shards)
+	if known = a.workers[s.Owner]; known != nil {
+		is.first = known.first
+		a.total = a.total.Plus(since(known.Tally, s.Tally))
+	} // else nobody knows since when it counts: only what comes is counted here
+	is.Shards = slices.Clone(s.Shards)
+	is.Sum()
+	a.workers[s.Owner] = is
+	k.shards += is.size() - known.size()
 	k.forgetPast(a, now)
 	return a, nil
-}
-
-// instanceOf returns what stays of an owner's name when the process starts
-// again.
-func instanceOf(owner string) string {
-	if i := strings.LastIndexByte(owner, '/'); i > 0 {
-		return owner[:i]
-	}
-	return owner
-}
-
-// forgetPast forgets workers of the past that nobody wants to see any more: those
-// of long ago, all but the latest, and earlier lives of those that live again.
-func (k *Keeper) forgetPast(a *app, now time.Time) {
-	began := make(map[string]time.Time) // the latest life of each instance
-	var past []*worker
-	for _, w := range a.workers {
-		if !w.alive(now) {
-			past = append(past, w)
-		}
-		if i := instanceOf(w.Owner); w.first.After(began[i]) {
-			began[i] = w.first
-		}
-	}
-	slices.SortFunc(past, func(a, b *worker) int { return b.at.Compare(a.at) })
-	for i, w := range past {
-		if i >= maxPast || now.Sub(w.expires) > remember || began[instanceOf(w.Owner)].After(w.at) {
-			k.forget(a, w.Owner)
-		}
-	}
-}
-
-func (k *Keeper) forget(a *app, owner string) {
-	k.shards -= 1 + len(a.workers[owner].Shards)
-	delete(a.workers, owner)
-}
-
-func (w *worker) alive(now time.Time) bool { return !w.Ended && now.Before(w.expires) }
-
-// tidy forgets what nobody wants to see any more.
-func (k *Keeper) tidy(now time.Time) {
-	for name, a := range k.apps {
-		k.forgetPast(a, now)
-		if len(a.workers) == 0 && !a.paused {
-			delete(k.apps, name)
-		}
-	}
-}
-
-// room makes room for more entries: when there is none it forgets all workers of
-// the past.
-func (k *Keeper) room(now time.Time, another bool, size int) error {
-	fits := func() bool { return k.shards+size <= maxShards && (!another || len(k.apps) < maxApps) }
-	if fits() {
-		return nil
-	}
-	for _, a := range k.apps {
-		for owner, w := range a.workers {
-			if !w.alive(now) {
-				k.forget(a, owner)
-			}
-		}
-	}
-	if k.tidy(now); fits() {
-		return nil
-	}
-	return fmt.Errorf("%w for reports of more than %d applications and %d shards of all workers: wait until some are gone", leat.ErrFull, maxApps, maxShards)
 }
 
 // since returns what a worker did since an earlier report.
@@ -216,40 +157,66 @@ func since(was, is leat.Tally) leat.Tally {
 }
 
 // Apps implements leat.Reporter. What workers lag behind that are gone or have
-// ended grows with the log.
+// ended grows with the log. An application of which no worker is remembered is
+// told of by one that stands for all.
 func (k *Keeper) Apps(ctx context.Context) ([]leat.App, error) {
 	shards, err := k.log.Shards(ctx)
 	if err != nil {
 		return nil, err
 	}
+	apps, last := k.told()
+	for i := range apps {
+		for j := range apps[i].Workers {
+			if w := &apps[i].Workers[j]; !w.Alive() {
+				goOn(w, shards, last[apps[i].Name])
+			}
+		}
+	}
+	return apps, nil
+}
+
+// told returns what workers told, and of each application what the forgotten ones
+// did. The shards are not to be changed: reports share them.
+func (k *Keeper) told() (apps []leat.App, last map[string]*worker) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.clock()
 	k.tidy(now)
-	apps := make([]leat.App, 0, len(k.apps))
+	last = make(map[string]*worker)
 	for _, name := range slices.Sorted(maps.Keys(k.apps)) {
 		a := k.apps[name]
 		app := leat.App{Name: name, Paused: a.paused}
 		for _, owner := range slices.Sorted(maps.Keys(a.workers)) {
 			w := a.workers[owner]
-			told := leat.Worker{AppStatus: w.AppStatus, At: w.at, Gone: !w.Ended && !w.alive(now)}
-			told.Shards = slices.Clone(w.Shards)
-			if !told.Alive() {
-				goOn(&told, shards)
+			app.Workers = append(app.Workers, leat.Worker{AppStatus: w.AppStatus, At: w.at, Gone: !w.Ended && !w.alive(now)})
+		}
+		if a.last != nil {
+			last[name] = a.last
+			if len(app.Workers) == 0 {
+				app.Workers = []leat.Worker{{AppStatus: a.last.AppStatus, At: a.last.at, Gone: !a.last.Ended}}
 			}
-			app.Workers = append(app.Workers, told)
 		}
 		apps = append(apps, app)
 	}
-	return apps, nil
+	return apps, last
 }
 
 // goOn tells of a worker that tells no more how the log goes on without it. What
-// it was done with when it was heard last has got older since.
-func goOn(w *leat.Worker, shards []leat.Shard) {
+// it was done with when it was heard last has got older since. Of shards that it
+// never told of, last may know more.
+func goOn(w *leat.Worker, shards []leat.Shard, last *worker) {
+	w.Shards = slices.Clone(w.Shards)
 	known := make(map[leat.ShardID]int, len(w.Shards))
 	for i, s := range w.Shards {
 		known[s.ID] = i
+	}
+	if last != nil {
+		for _, s := range last.Shards {
+			if _, ok := known[s.ID]; !ok {
+				known[s.ID] = len(w.Shards)
+				w.Shards = append(w.Shards, s)
+			}
+		}
 	}
 	for _, s := range shards {
 		i, ok := known[s.ID]
@@ -268,8 +235,9 @@ func goOn(w *leat.Worker, shards []leat.Shard) {
 	w.Sum()
 }
 
-// Totals returns what all workers of each application did together. It never
-// decreases as long as the application is known.
+// Totals returns what all workers of each application did together since the
+// keeper was opened. What a worker did before it was heard of for the first time is
+// not in it. It never decreases as long as the application is known.
 func (k *Keeper) Totals() map[string]leat.Tally {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -74,6 +74,9 @@ func (b *bench) show() string {
 	for i := range all {
 		s := all[i].Status()
 		line := fmt.Sprintf("%s lag %d behind %s:", all[i].Name, s.Lag, s.Behind(b.now))
+		if len(all[i].Workers) == 0 {
+			line = all[i].Name + ":"
+		}
 		if all[i].Paused {
 			line += " paused"
 		}
@@ -116,8 +119,64 @@ func TestSilentWorkersAreGone(t *testing.T) {
 
 	b.report("stock", "b/2", 1, 120)
 	b.want("stock lag 30 behind 0s: a/1 gone b/2")
+}
+
+// An application that nobody works for is not forgotten with its workers, nor with
+// the server: it lags ever further behind.
+func TestAnApplicationWithoutWorkersIsNotForgotten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "apps.json")
+	b := open(t, path)
+	b.report("stock", "a/1", 1, 90)
+	b.now = b.now.Add(time.Second)
+	b.report("stock", "b/1", 1, 95)
 	b.now = b.now.Add(2 * time.Hour)
+	b.want("stock lag 5 behind 2h0m0s: b/1 gone") // and not that of a, which saw less
+	b.log[shard1] = 130
+	b.want("stock lag 35 behind 2h0m0s: b/1 gone")
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	now, log := b.now, b.log
+	b = open(t, path)
+	b.now, b.log[shard1] = now.Add(24*time.Hour), log[shard1]
+	b.want("stock lag 35 behind 26h0m0s: b/1 gone")
+	b.report("stock", "a/2", 1, 100)
+	b.want("stock lag 0 behind 0s: a/2")
+	if err := b.Forget(t.Context(), "stock"); !errors.Is(err, leat.ErrHeld) {
+		t.Errorf("forget one that is at work: %v, want ErrHeld", err)
+	}
+	b.now = b.now.Add(time.Minute)
+	if err := b.Forget(t.Context(), "stock"); err != nil {
+		t.Error(err)
+	}
 	b.want("")
+	if err := b.Forget(t.Context(), "stock"); !errors.Is(err, leat.ErrNotFound) {
+		t.Errorf("forget it again: %v, want ErrNotFound", err)
+	}
+	b = open(t, path)
+	b.want("")
+
+	b.report("stock", "a/2", 1, 100)
+	b.now = b.now.Add(29 * 24 * time.Hour)
+	b.want("stock lag 0 behind 0s: a/2 gone")
+	b.now = b.now.Add(2 * 24 * time.Hour)
+	b.want("")
+}
+
+// What a server that is killed has not saved is half a minute old at most.
+func TestPositionsAreSavedFromTimeToTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "apps.json")
+	b := open(t, path)
+	b.report("stock", "a/1", 1, 50)
+	for next := range uint64(20) {
+		b.now = b.now.Add(2 * time.Second)
+		b.report("stock", "a/1", 1, 60+next)
+	}
+	now := b.now
+	b = open(t, path)
+	b.now = now
+	b.want("stock lag 26 behind 10s: a/1 gone")
 }
 
 func TestAnEarlierLifeIsNotShownBesideALaterOne(t *testing.T) {
@@ -148,15 +207,56 @@ func TestWorkersSayThatTheyEnd(t *testing.T) {
 	b.want("stock lag 200 behind 1m0s: a/1 ended")
 }
 
-func TestTotalsNeverDecrease(t *testing.T) {
+// What a worker had done before it was heard of for the first time may have been
+// counted already: by a server that has started again since, or before its
+// application was forgotten.
+func TestTotalsCountWhatWorkersDoFromNowOn(t *testing.T) {
 	b := open(t, filepath.Join(t.TempDir(), "apps.json"))
 	b.report("stock", "a/1", 10, 10)
 	b.report("stock", "a/1", 15, 15)
-	b.report("stock", "b/1", 1, 16)
+	b.report("stock", "b/1", 1_000_000, 16)
+	b.report("stock", "b/1", 1_000_001, 16)
 	b.now = b.now.Add(time.Minute)
-	b.report("stock", "b/2", 2, 18) // and forgets b/1
-	if got := b.Totals()["stock"].Seen; got != 18 {
-		t.Errorf("seen %d, want 18", got)
+	b.report("stock", "b/2", 0, 18) // and forgets b/1
+	b.report("stock", "b/2", 2, 18)
+	if got := b.Totals()["stock"].Seen; got != 8 {
+		t.Errorf("seen %d, want 8", got)
+	}
+}
+
+// A whole fleet that was not heard for a while, as when a network fails, is not
+// taken for other workers when it is back.
+func TestAFleetThatComesBackIsKnown(t *testing.T) {
+	b := open(t, filepath.Join(t.TempDir(), "apps.json"))
+	const fleet = 40
+	for i := range fleet {
+		b.report("stock", fmt.Sprint("worker-", i, "/1"), 100, 100)
+	}
+	b.now = b.now.Add(time.Minute)
+	for i := range fleet {
+		b.report("stock", fmt.Sprint("worker-", i, "/1"), 101, 100)
+	}
+	if got := b.Totals()["stock"].Seen; got != fleet {
+		t.Errorf("seen %d, want %d", got, fleet)
+	}
+	if all, err := b.Apps(t.Context()); err != nil || len(all[0].Workers) != fleet {
+		t.Errorf("%v, %d workers, want %d", err, len(all[0].Workers), fleet)
+	}
+}
+
+// Pauses of applications that nobody runs do not keep others from being told of.
+func TestPausesAreBounded(t *testing.T) {
+	k := apps.New(heads{}, nil)
+	for i := range 1000 {
+		if err := k.Pause(t.Context(), fmt.Sprint("nobody-", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := k.Pause(t.Context(), "one more"); !errors.Is(err, leat.ErrFull) || !strings.Contains(err.Error(), "leat apps resume") {
+		t.Errorf("pause of one more: %v, want ErrFull that says what to do", err)
+	}
+	if _, err := k.Report(t.Context(), []leat.AppStatus{{Name: "stock", Owner: "a"}}, time.Second); err != nil {
+		t.Errorf("report of another application: %v", err)
 	}
 }
 
@@ -177,18 +277,18 @@ func TestPauseIsKept(t *testing.T) {
 	if err := b.Resume(t.Context(), "never heard of"); err != nil {
 		t.Fatal(err)
 	}
-	b.want("later lag 0 behind 0s: paused\nstock lag 0 behind 0s: paused a/1")
+	b.want("later: paused\nstock lag 0 behind 0s: paused a/1")
 
 	b = open(t, path)
 	if paused := b.report("stock", "a/1", 1, 100); !slices.Equal(paused, []string{"stock"}) {
 		t.Errorf("after a restart: paused %q, want stock", paused)
 	}
 	b.now = b.now.Add(24 * time.Hour)
-	b.want("later lag 0 behind 0s: paused\nstock lag 0 behind 0s: paused")
+	b.want("later: paused\nstock lag 0 behind 0s: paused a/1 gone")
 	if err := b.Resume(t.Context(), "stock"); err != nil {
 		t.Fatal(err)
 	}
-	b.want("later lag 0 behind 0s: paused")
+	b.want("later: paused\nstock lag 0 behind 0s: a/1 gone")
 }
 
 func TestABrokenFileIsTold(t *testing.T) {

@@ -2,15 +2,10 @@ package apps
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 
 	"github.com/leathq/leat"
-	"github.com/leathq/leat/internal/durable"
 )
 
 // Pause implements leat.Reporter.
@@ -31,74 +26,57 @@ func (k *Keeper) set(ctx context.Context, name string, paused bool) error {
 	k.saving.Lock()
 	defer k.saving.Unlock()
 	k.mu.Lock()
-	var all []string
-	for other, a := range k.apps {
-		if a.paused && other != name {
-			all = append(all, other)
-		}
-	}
-	was := k.apps[name] != nil && k.apps[name].paused
-	var err error
-	if paused && k.apps[name] == nil {
-		err = k.room(k.clock(), true, 0)
-	}
+	r, was := k.records(), k.apps[name] != nil && k.apps[name].paused
 	k.mu.Unlock()
-	if err != nil || was == paused {
-		return err
+	if was == paused {
+		return nil
 	}
 	if paused {
-		all = append(all, name)
+		if len(r.Paused) >= maxPaused {
+			return fmt.Errorf("pause %q: %w for more than %d paused applications: leat apps lists them, leat apps resume NAME ends a pause that nobody needs",
+				name, leat.ErrFull, maxPaused)
+		}
+		r.Paused = append(r.Paused, name)
+		slices.Sort(r.Paused)
+	} else {
+		r.Paused = slices.DeleteFunc(r.Paused, func(other string) bool { return other == name })
 	}
-	slices.Sort(all)
-	if err := k.save(all); err != nil {
+	if err := k.write(r); err != nil {
 		return err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	a := k.apps[name]
 	if a == nil {
-		a = &app{workers: make(map[string]*worker)}
+		a = newApp()
 		k.apps[name] = a
 	}
 	a.paused = paused
 	return nil
 }
 
-// pauses is the content of the file.
-type pauses struct {
-	Format int      `json:"format"` // 1
-	Paused []string `json:"paused"` // names of applications, sorted
-}
-
-func (k *Keeper) save(paused []string) error {
-	if k.path == "" {
-		return nil
+// Forget forgets an application that nobody runs any more. The error is
+// leat.ErrHeld while a worker reports it, and leat.ErrNotFound when it is not
+// known. A pause stays.
+func (k *Keeper) Forget(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	data, err := json.Marshal(pauses{Format: 1, Paused: paused})
-	if err == nil {
-		err = durable.WriteFile(k.path, append(data, '\n'))
+	k.saving.Lock()
+	defer k.saving.Unlock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	a := k.apps[name]
+	if a == nil || !a.heard() {
+		return fmt.Errorf("forget application %q: %w among those of which workers told", name, leat.ErrNotFound)
 	}
-	if err != nil {
-		return fmt.Errorf("keep which applications are paused: %w", err)
+	now := k.clock()
+	for _, w := range a.workers {
+		if w.alive(now) {
+			return fmt.Errorf("forget application %q: %w: worker %q still reports; stop it first", name, leat.ErrHeld, w.Owner)
+		}
 	}
-	return nil
-}
-
-func readPaused(path string) ([]string, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read which applications are paused: %w", err)
-	}
-	var p pauses
-	if err := json.Unmarshal(data, &p); err != nil {
-		return nil, fmt.Errorf("read which applications are paused from %s: %w: %w; "+
-			"to go on, remove the file and pause again what has to be", path, leat.ErrCorrupt, err)
-	}
-	if p.Format != 1 {
-		return nil, fmt.Errorf("read which applications are paused from %s: format %d is %w: a newer version of Leat wrote it", path, p.Format, leat.ErrUnsupported)
-	}
-	return p.Paused, nil
+	k.drop(a)
+	k.tidy(now)
+	return k.write(k.records())
 }
