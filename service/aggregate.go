@@ -139,6 +139,9 @@ func (a *Aggregate[S, E]) Do(ctx context.Context, log leat.Log, id string, decid
 	}
 	for attempt := 1; ; attempt++ {
 		events, refused := decide(e.state)
+		if errors.Is(refused, errSettled) {
+			return Result[S]{}, refused
+		}
 		if refused != nil || len(events) == 0 {
 			if !fresh {
 				fresh = true
@@ -300,8 +303,9 @@ func (a *Aggregate[S, E]) encode(stream string, c *command, events []E) ([]leat.
 		if err != nil {
 			return nil, err
 		}
+		c, n := c.of(i)
 		batch[i] = leat.Event{
-			ID: c.eventID(i), Stream: stream, Type: typ, Source: a.source(), Time: c.time, Data: data, Meta: c.meta,
+			ID: c.eventID(n), Stream: stream, Type: typ, Source: a.source(), Time: c.time, Data: data, Meta: c.meta,
 		}
 	}
 	return batch, nil

@@ -77,6 +77,22 @@ func (d *Decision[S, E]) CancelTimer(name string) {
 	}
 }
 
+// try has f decide, and takes back what it noted when it fails.
+func (d *Decision[S, E]) try(clone func(S) S, f func(*Decision[S, E]) error) error {
+	state, timers, n := d.state, maps.Clone(d.timers), len(d.decided)
+	if clone != nil {
+		d.state = clone(state)
+	}
+	err := f(d)
+	if err == nil {
+		err = d.err
+	}
+	if err != nil {
+		d.state, d.timers, d.decided, d.err = state, timers, d.decided[:n], nil
+	}
+	return err
+}
+
 // add notes what is to be recorded, unless it cannot be.
 func (d *Decision[S, E]) add(v any, err error) bool {
 	if err != nil && d.err == nil {

@@ -21,6 +21,27 @@ type command struct {
 	// unasked says that the caller does not care whether a command that decided
 	// nothing was carried out before, which costs an append to find out.
 	unasked bool
+
+	// parts are those that were decided on together; none when it is one.
+	parts []part
+}
+
+// A part of a command is one of those that were decided on together.
+type part struct {
+	command
+	events int // that it decided
+}
+
+// of returns which part decided the i-th event, and the event's place among its
+// own.
+func (c *command) of(i int) (*command, int) {
+	for j := range c.parts {
+		if p := &c.parts[j]; i < p.events {
+			return &p.command, i
+		}
+		i -= c.parts[j].events
+	}
+	return c, i
 }
 
 // CommandID makes Aggregate.Do carry out a command once: its events get the IDs

@@ -92,6 +92,7 @@ type Process[S, E, I any] struct {
 	once     sync.Once
 	invalid  error
 	streams  *Aggregate[processState[S], any]
+	waiting  waiting[I]
 	commands map[reflect.Type]Command
 }
 
@@ -154,15 +155,7 @@ func (p *Process[S, E, I]) Feed(ctx context.Context, log leat.Log, r leat.Record
 	if id == "" {
 		return ErrSkipped
 	}
-	decide := func(s processState[S]) ([]any, error) {
-		before, err := s.inputs[r.Stream].follows(ctx, log, r)
-		if before || err != nil {
-			return nil, err
-		}
-		return p.decide(s, id, func(d *Decision[S, E]) error { return p.React(d, e, r) })
-	}
-	_, err = p.streams.Do(ctx, log, id, decide, CausedBy(r, "react"), inputOf(r), unasked)
-	return err
+	return p.feed(ctx, log, id, e, r)
 }
 
 // unasked is for commands that may have been carried out before.
@@ -292,20 +285,21 @@ func (p *Process[S, E, I]) fire(ctx context.Context, log leat.Log, id string, ti
 
 // decide returns what a function decides on a state.
 func (p *Process[S, E, I]) decide(s processState[S], id string, f func(*Decision[S, E]) error) ([]any, error) {
+	d := p.decision(s, id)
+	err := d.try(p.Clone, f)
+	return d.decided, err
+}
+
+// decision returns one on which nothing is decided yet.
+func (p *Process[S, E, I]) decision(s processState[S], id string) *Decision[S, E] {
 	d := &Decision[S, E]{
 		id: id, state: s.State, evolve: p.Evolve, timers: make(map[string]bool),
 		checkEvent: p.checkEvent, checkCommand: p.checkCommand, checkTimer: p.checkTimer,
 	}
-	if p.Clone != nil {
-		d.state = p.Clone(d.state)
-	}
 	for name := range s.timers {
 		d.timers[name] = true
 	}
-	if err := f(d); err != nil {
-		return nil, err
-	}
-	return d.decided, d.err
+	return d
 }
 
 // checkEvent and checkCommand return the error of what cannot be recorded.

@@ -1,0 +1,225 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/leathq/leat"
+	"github.com/leathq/leat/service"
+	"github.com/leathq/leat/service/servicetest"
+)
+
+// A tallied is what a tally records of each step that feeds it.
+type tallied struct {
+	Step string `json:"step"`
+}
+
+type stepped struct {
+	Name string `json:"name"`
+}
+
+var errStep = errors.New("a step that cannot be decided on")
+
+// newTally returns a process that records each step twice, but for those whose
+// names say otherwise.
+func newTally() *service.Process[[]string, tallied, stepped] {
+	return &service.Process[[]string, tallied, stepped]{
+		Name: "tally", Types: service.NewTypes[tallied](service.TypeOf[tallied]("Tallied")),
+		Evolve: func(s []string, e tallied) []string { return append(slices.Clip(s), e.Step) },
+		Inputs: service.NewTypes[stepped](service.TypeOf[stepped]("Step")),
+		Route:  func(stepped, leat.Recorded) string { return "1" },
+		React: func(d *service.Decision[[]string, tallied], s stepped, _ leat.Recorded) error {
+			if s.Name == "nothing" {
+				return nil
+			}
+			d.Record(tallied{s.Name}, tallied{fmt.Sprintf("%s after %d", s.Name, len(d.State()))})
+			switch s.Name {
+			case "refused":
+				return errStep
+			case "panics":
+				panic("step")
+			}
+			return nil
+		},
+		Store: new(servicetest.Memory),
+	}
+}
+
+// feedTogether feeds the first step to a process and the others while that is being
+// recorded, and returns their errors.
+func feedTogether(t *testing.T, p *service.Process[[]string, tallied, stepped], log *watched, steps []leat.Recorded) map[string]error {
+	t.Helper()
+	hold := make(chan struct{})
+	var first sync.Once
+	log.append = func(ctx context.Context, events []leat.Event, conds []leat.Condition) (leat.Receipt, error) {
+		first.Do(func() { <-hold })
+		return log.Log.Append(ctx, events, conds...)
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	errs := make(map[string]error)
+	for _, r := range steps {
+		wg.Go(func() {
+			err := p.Feed(t.Context(), log, r)
+			mu.Lock()
+			defer mu.Unlock()
+			errs[r.Stream] = err
+		})
+		synctest.Wait()
+	}
+	close(hold)
+	wg.Wait()
+	return errs
+}
+
+// record records a step.
+func record(t *testing.T, log leat.Log, name, of string) leat.Recorded {
+	t.Helper()
+	data := fmt.Appendf(nil, `{"name":%q}`, of)
+	_, err := log.Append(t.Context(), []leat.Event{{Stream: name, Type: "Step", Source: "test", Data: data}})
+	ok(t, err)
+	all := stream(t, log, name)
+	return all[len(all)-1]
+}
+
+// steps records steps, each in a stream of its name.
+func steps(t *testing.T, log leat.Log, names ...string) (all []leat.Recorded) {
+	for _, name := range names {
+		all = append(all, record(t, log, "step-"+name, name))
+	}
+	return all
+}
+
+// told returns what a tally recorded, each step with its cause.
+func told(t *testing.T, log leat.Log) (all []string) {
+	for _, e := range stream(t, log, "tally-1") {
+		_, text, _ := strings.Cut(string(e.Data), `:"`)
+		all = append(all, strings.TrimSuffix(text, `"}`)+" by "+e.Meta.Get("inputstream"))
+	}
+	return all
+}
+
+// decided returns the steps that a tally recorded, in the order of their names.
+func decided(t *testing.T, log leat.Log) string {
+	var all []string
+	for _, text := range told(t, log) {
+		if !strings.Contains(text, " after ") {
+			all = append(all, text)
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+func TestEventsThatWaitAreRecordedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &watched{Log: newLog(t, leat.Config{})}
+		all := steps(t, log.Log, "a", "b", "nothing", "c")
+		for stream, err := range feedTogether(t, newTally(), log, all) {
+			want(t, stream, err, error(nil))
+		}
+		want(t, "recorded", strings.Join(told(t, log), ", "), "a by step-a, a after 0 by step-a, "+
+			"b by step-b, b after 2 by step-b, c by step-c, c after 4 by step-c")
+		events := stream(t, log, "tally-1")
+		want(t, "appends", log.appends.Load(), int64(2))
+		want(t, "commit of the last", events[5].Commit, events[2].Commit)
+		for i, r := range []leat.Recorded{all[0], all[1], all[3]} {
+			want(t, "cause", events[2*i].Meta.Get(leat.MetaCausation), r.ID)
+			want(t, "ID", events[2*i].ID, service.CommandKey(r, "react"))
+			want(t, "ID of the second", events[2*i+1].ID, service.CommandKey(r, "react")+"/2")
+			want(t, "time", events[2*i].Time, r.Time)
+		}
+		for _, r := range all {
+			ok(t, newTally().Feed(t.Context(), log, r)) // as after the loss of everything but the log
+		}
+		want(t, "events", len(stream(t, log, "tally-1")), 6)
+	})
+}
+
+func TestEventsThatWaitFailAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &watched{Log: newLog(t, leat.Config{})}
+		errs := feedTogether(t, newTally(), log, steps(t, log.Log, "a", "refused", "b", "panics", "c"))
+		for _, name := range []string{"a", "b", "c"} {
+			want(t, name, errs["step-"+name], error(nil))
+		}
+		if err := errs["step-refused"]; !errors.Is(err, errStep) {
+			t.Errorf("the step that is refused: %v, want its error", err)
+		}
+		if err := errs["step-panics"]; err == nil || !strings.Contains(err.Error(), "panic: step") {
+			t.Errorf("the step that panics: %v, want its panic", err)
+		}
+		want(t, "recorded", decided(t, log), "a by step-a, b by step-b, c by step-c")
+	})
+}
+
+// Another process of the fleet decided on one of those that wait.
+func TestOneOfThoseThatWaitWasDecidedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &watched{Log: newLog(t, leat.Config{})}
+		p, all := newTally(), steps(t, log.Log, "before", "a", "b", "c")
+		ok(t, p.Feed(t.Context(), log, all[0])) // so it keeps a state
+		ok(t, newTally().Feed(t.Context(), log.Log, all[2]))
+		for stream, err := range feedTogether(t, p, log, all[1:]) {
+			want(t, stream, err, error(nil))
+		}
+		want(t, "recorded", decided(t, log), "a by step-a, b by step-b, before by step-before, c by step-c")
+	})
+}
+
+// Whatever the order in which workers are given events, and however often, each is
+// decided on once, and on the state that those before it have made.
+func TestEventsTogetherAtRandom(t *testing.T) {
+	seed := rand.Uint64()
+	rng := rand.New(rand.NewPCG(seed, 0))
+	log := newLog(t, leat.Config{})
+	const streams, each = 12, 8
+	var wg sync.WaitGroup
+	workers := []*service.Process[[]string, tallied, stepped]{newTally(), newTally(), newTally()}
+	for i := range streams {
+		var events []leat.Recorded
+		for j := range each {
+			events = append(events, record(t, log, fmt.Sprintf("step-%d", i), fmt.Sprintf("%d.%d", i, j)))
+		}
+		for _, w := range workers {
+			again := rng.IntN(each)
+			wg.Go(func() {
+				for j, r := range events {
+					for n := 0; n < 2 && (n == 0 || j == again); n++ {
+						for err := error(leat.ErrConflict); errors.Is(err, leat.ErrConflict); { // others were faster, ten times
+							if err = w.Feed(t.Context(), log, r); err != nil && !errors.Is(err, leat.ErrConflict) {
+								t.Errorf("seed %d: %v", seed, err)
+							}
+						}
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	last := make(map[string]string)
+	for i, text := range told(t, log) {
+		name, _, _ := strings.Cut(text, " ")
+		number, _, _ := strings.Cut(name, ".")
+		if i%2 == 1 {
+			if want := fmt.Sprintf("%s after %d by", name, i-1); !strings.HasPrefix(text, want) {
+				t.Errorf("seed %d: event %d is %q, want %q …", seed, i, text, want)
+			}
+			continue
+		}
+		if name <= last[number] {
+			t.Errorf("seed %d: %s was decided on after %s", seed, name, last[number])
+		}
+		last[number] = name
+	}
+	want(t, "events", len(told(t, log)), 2*streams*each)
+	want(t, "streams", len(slices.Collect(maps.Keys(last))), streams)
+}
