@@ -9,13 +9,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/leathq/leat"
@@ -55,7 +56,8 @@ func run(ctx context.Context, out io.Writer, plan *retail.Plan) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	log, err := engine.Create(filepath.Join(dir, "log"), leat.Config{}, engine.Options{})
+	// Single: one Append takes events of many streams.
+	log, err := engine.Create(filepath.Join(dir, "log"), leat.Config{Single: true}, engine.Options{})
 	if err != nil {
 		return err
 	}
@@ -72,158 +74,123 @@ func run(ctx context.Context, out io.Writer, plan *retail.Plan) error {
 	if err != nil {
 		return err
 	}
-	model, half := sqlite.ReadModel(db), len(events)/2
+	half := len(events) / 2
 	if err := record(ctx, log, events[:half]); err != nil {
 		return err
 	}
 
-	return running(ctx, log, func(v1 *service.App) error {
-		if err := follow(ctx, out, log, v1); err != nil {
-			return err
-		}
-		arriving, stop := arrive(ctx, log, events[half:])
-		err := running(ctx, log, func(v2 *service.App) error {
-			if err := follow(ctx, out, log, v2); err != nil {
-				return err
-			}
-			fmt.Fprintf(out, "sales/v2 has caught up; sales/v1 is %d events behind, and %d arrived meanwhile\n", v1.Status()[0].Lag, arriving())
-			if err := stop(); err != nil { // so that both can be compared
-				return err
-			}
-			to, err := leat.Start(ctx, log, leat.Now)
-			if err != nil {
-				return err
-			}
-			if err := errors.Join(v1.WaitCaughtUp(ctx, to), v2.WaitCaughtUp(ctx, to)); err != nil {
-				return err
-			}
-			was, err := sumOf(ctx, db, "sales_v1")
-			if err != nil {
-				return err
-			}
-			is, err := sumOf(ctx, db, "sales_v2")
-			if err != nil {
-				return err
-			}
-			if was != is {
-				return fmt.Errorf("sales/v1 adds up to %+v, sales/v2 to %+v", was, is)
-			}
-			fmt.Fprintf(out, "both add up to %d articles, %d units, £%.3f: queries go to sales_v2 from now on, and sales/v1 can end\n",
-				is.Articles, is.Units, float64(is.Amount)/1000)
-			return nil
-		}, salesV2(model))
-		return errors.Join(err, stop())
-	}, salesV1(model))
-}
-
-// running runs an application while f does something.
-func running(ctx context.Context, log leat.Log, f func(*service.App) error, r service.Runner) error {
-	app, err := service.NewApp(service.Config{Log: log}, r)
+	model := sqlite.ReadModel(db)
+	v1, err := service.NewApp(service.Config{Log: log}, salesV1(model))
 	if err != nil {
 		return err
 	}
+	v2, err := service.NewApp(service.Config{Log: log}, salesV2(model)) // in a service: the next release, beside this one
+	if err != nil {
+		return err
+	}
+	arrive := func(ctx context.Context) error { return arrive(ctx, log, events[half:]) }
+	return beside(ctx, v1.Run, func() error {
+		if err := caughtUp(ctx, log, v1); err != nil {
+			return err
+		}
+		return beside(ctx, v2.Run, func() error {
+			if err := beside(ctx, arrive, func() error { return follow(ctx, out, v2) }); err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "sales/v2 has caught up; sales/v1 has handled %d events that arrived meanwhile\n", v1.Status()[0].Handled-uint64(half))
+			if err := caughtUp(ctx, log, v1, v2); err != nil {
+				return err
+			}
+			return compare(ctx, out, db)
+		})
+	})
+}
+
+// beside runs something while f does something else, and has it end then.
+func beside(ctx context.Context, run func(context.Context) error, f func() error) error {
 	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- app.Run(ctx) }()
-	err = f(app)
+	go func() { ended <- run(ctx) }()
+	err := f()
 	stop()
 	return errors.Join(err, <-ended)
 }
 
-// follow tells how an application gets on until it has handled what was in the log
-// when it began.
-func follow(ctx context.Context, out io.Writer, log leat.Log, app *service.App) error {
-	to, err := leat.Start(ctx, log, leat.Now)
-	if err != nil {
-		return err
-	}
+// follow tells how the rebuild of sales/v2 gets on until it is done.
+func follow(ctx context.Context, out io.Writer, app *service.App) error {
 	began := time.Now()
-	caughtUp := make(chan error, 1)
-	go func() { caughtUp <- app.WaitCaughtUp(ctx, to) }()
+	rebuilt := make(chan error, 1)
+	go func() { rebuilt <- app.WaitRebuilt(ctx, "sales/v2") }()
 	tell := time.NewTicker(time.Second)
 	defer tell.Stop()
 	for {
 		select {
-		case err := <-caughtUp:
-			s, took := app.Status()[0], time.Since(began)
-			fmt.Fprintf(out, "%s: %d events in %.1f s, %.0f a second\n", s.Name, s.Handled, took.Seconds(), float64(s.Handled)/took.Seconds())
+		case err := <-rebuilt:
+			s, took := app.Status()[0], time.Since(began).Seconds()
+			fmt.Fprintf(out, "%s: %d events in %.1f s, %.0f a second\n", s.Name, s.Handled, took, float64(s.Handled)/took)
 			return err
 		case <-tell.C:
 			s := app.Status()[0]
-			rate := float64(s.Handled) / time.Since(began).Seconds()
-			if rate > 0 {
-				left := time.Duration(float64(s.Lag) / rate * float64(time.Second))
-				fmt.Fprintf(out, "%s: %d events, %d to go, %.0f a second, %s left\n", s.Name, s.Handled, s.Lag, rate, left.Round(100*time.Millisecond))
-			}
+			fmt.Fprintf(out, "%s: %d events left, %.0f a second, done in %s\n", s.Name, s.Replay, s.Rate, s.ETA().Round(100*time.Millisecond))
 		}
 	}
 }
 
-// record appends events, those of one stream in order.
-func record(ctx context.Context, log leat.Log, events []leat.Event) (err error) {
-	streams := make(map[string][]leat.Event)
-	var order []string
-	for _, e := range events {
-		if streams[e.Stream] == nil {
-			order = append(order, e.Stream)
-		}
-		streams[e.Stream] = append(streams[e.Stream], e)
+// caughtUp waits until applications have handled what is in the log now.
+func caughtUp(ctx context.Context, log leat.Log, apps ...*service.App) error {
+	to, err := leat.Start(ctx, log, leat.Now)
+	if err != nil {
+		return err
 	}
-	for left := len(events); left > 0; { // one Append of each stream at a time
-		var pending []leat.Pending
-		for _, s := range order {
-			if n := min(len(streams[s]), leat.MinLimits.AppendEvents); n > 0 {
-				pending = append(pending, leat.Submit(ctx, log, streams[s][:n]))
-				streams[s] = streams[s][n:]
-				left -= n
-			}
-		}
-		for _, p := range pending {
-			_, failed := p.Wait()
-			err = errors.Join(err, failed)
-		}
-		if err != nil {
+	for _, app := range apps {
+		err = errors.Join(err, app.WaitCaughtUp(ctx, to))
+	}
+	return err
+}
+
+// compare compares the two versions, and tells to switch when they agree.
+func compare(ctx context.Context, out io.Writer, db *sql.DB) error {
+	was, err := sumOf(ctx, db, "sales_v1")
+	if err != nil {
+		return err
+	}
+	is, err := sumOf(ctx, db, "sales_v2")
+	if err != nil {
+		return err
+	}
+	if was != is {
+		return fmt.Errorf("sales/v1 adds up to %+v, sales/v2 to %+v", was, is)
+	}
+	fmt.Fprintf(out, "both add up to %d articles, %d units, £%.3f: queries go to sales_v2 from now on, and sales/v1 can end\n",
+		is.Articles, is.Units, float64(is.Amount)/1000)
+	return nil
+}
+
+// record appends events.
+func record(ctx context.Context, log leat.Log, events []leat.Event) error {
+	for some := range slices.Chunk(events, leat.MinLimits.AppendEvents) {
+		if _, err := log.Append(ctx, some); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// arrive appends events, some at a time, until it is stopped or has appended all.
-func arrive(ctx context.Context, log leat.Log, events []leat.Event) (arrived func() int, stop func() error) {
+// arrive appends events, some at a time, until ctx ends or all are there.
+func arrive(ctx context.Context, log leat.Log, events []leat.Event) error {
 	const each, pause = 100, 10 * time.Millisecond
-	ctx, cancel := context.WithCancel(ctx)
-	var mu sync.Mutex
-	n, ended := 0, make(chan error, 1)
-	go func() {
-		tick := time.NewTicker(pause)
-		defer tick.Stop()
-		for len(events) > 0 {
-			some := events[:min(each, len(events))]
-			if err := record(context.WithoutCancel(ctx), log, some); err != nil {
-				ended <- err
-				return
-			}
-			events = events[len(some):]
-			mu.Lock()
-			n += len(some)
-			mu.Unlock()
-			select {
-			case <-ctx.Done():
-				ended <- nil
-				return
-			case <-tick.C:
-			}
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for some := range slices.Chunk(events, each) {
+		if err := record(context.WithoutCancel(ctx), log, some); err != nil {
+			return err
 		}
-		ended <- nil
-	}()
-	arrived = func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return n
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
 	}
-	return arrived, sync.OnceValue(func() error {
-		cancel()
-		return <-ended
-	})
+	return nil
 }

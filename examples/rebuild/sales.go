@@ -61,7 +61,7 @@ func salesV1(into service.ReadModel[*sql.Tx]) service.Runner {
 
 func salesV2(into service.ReadModel[*sql.Tx]) service.Runner {
 	return service.Projection[*sql.Tx]{
-		Name: "sales/v2", Into: into, Filter: leat.Filter{Categories: []string{"article"}},
+		Name: "sales/v2", Rebuild: true, Into: into, Filter: leat.Filter{Categories: []string{"article"}},
 		Apply: service.Apply(types, func(ctx context.Context, tx *sql.Tx, s Sold, _ leat.Recorded) error {
 			_, err := sqlite.Exec(ctx, tx, `insert into sales_v2 values (?, ?, ?, ?)
 				on conflict do update set units = units + excluded.units, amount = amount + excluded.amount`, s.SKU, s.Country, s.Units, s.Amount)
