@@ -12,7 +12,10 @@ import (
 	"github.com/leathq/leat/internal/pages"
 	"github.com/leathq/leat/server"
 	"github.com/leathq/leat/server/local"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // serve runs a server with the log "bank" and returns the log's URL.
 func serve(t *testing.T) string {

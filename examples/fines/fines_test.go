@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -12,9 +13,13 @@ import (
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/engine"
 	"github.com/leathq/leat/service/servicetest"
+	"go.uber.org/goleak"
 )
 
-const realFile = "../../../shared/data/road-traffic-fines.csv.gz"
+// realFile is the real log.
+var realFile = cmp.Or(os.Getenv("LEAT_TEST_FINES"), "../../../shared/data/road-traffic-fines.csv.gz")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestPaymentsOfADayAreJudgedTogether(t *testing.T) {
 	paid := func(day, digits string, total Cents) Event { return Paid{Day: day, Digits: digits, Total: total} }
@@ -112,7 +117,7 @@ func BenchmarkLedger(b *testing.B) {
 func realLog(t testing.TB) leat.Log {
 	t.Helper()
 	if _, err := os.Stat(realFile); err != nil {
-		t.Skipf("%s is not there: the real log is not looked at", realFile)
+		t.Skipf("%s is not there: the real log is not looked at; set LEAT_TEST_FINES", realFile)
 	}
 	log, err := engine.Create(filepath.Join(t.TempDir(), "log"), leat.Config{}, engine.Options{})
 	if err != nil {

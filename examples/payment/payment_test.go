@@ -14,7 +14,10 @@ import (
 	"github.com/leathq/leat/leattest"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/service/servicetest"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestPaidInTime(t *testing.T) {
 	servicetest.ForProcess(t, New(servicetest.NewMemory(), nil)).

@@ -2,18 +2,24 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"os"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
-const realFile = "../../../shared/data/online-retail.csv.gz"
+// realFile has the real orders.
+var realFile = cmp.Or(os.Getenv("LEAT_TEST_ORDERS"), "../../../shared/data/online-retail.csv.gz")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestRebuild(t *testing.T) {
 	for name, file := range map[string]string{"made-up orders": "", "real orders": realFile} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := os.Stat(file); file != "" && err != nil {
-				t.Skipf("%s is not there: real orders are not looked at", file)
+				t.Skipf("%s is not there: real orders are not looked at; set LEAT_TEST_ORDERS", file)
 			}
 			plan, err := read(file)
 			if err != nil {

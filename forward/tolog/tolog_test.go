@@ -20,7 +20,10 @@ import (
 	"github.com/leathq/leat/server/lease"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/service/servicetest"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newLog(t *testing.T, shards int) *leattest.Log {
 	t.Helper()

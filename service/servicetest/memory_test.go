@@ -6,7 +6,10 @@ import (
 
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/service/servicetest"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestMemory(t *testing.T) {
 	servicetest.TestReadModel(t, func(testing.TB) servicetest.Database[*servicetest.Tx] {
