@@ -5,18 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/leathq/leat"
+	"github.com/leathq/leat/internal/pgbin"
 )
 
 const postgresPool = 64 // connections
@@ -53,24 +48,12 @@ type postgresStore struct {
 }
 
 func openPostgres(ctx context.Context, dir string) (_ store, err error) {
-	bin, err := postgresBin()
+	cluster, err := pgbin.Initialise(ctx, dir, "bench")
+	if errors.Is(err, pgbin.ErrMissing) {
+		return nil, errMissing{"apt-get install postgresql"}
+	}
 	if err != nil {
 		return nil, err
-	}
-	data := filepath.Join(dir, "data")
-	credential, err := postgresUser(dir)
-	if err != nil {
-		return nil, err
-	}
-	as := func(ctx context.Context, name string, args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, filepath.Join(bin, name), args...)
-		cmd.Dir = dir
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
-		return cmd
-	}
-	init := as(ctx, "initdb", "--pgdata", data, "--username", "bench", "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync")
-	if out, err := init.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w (its user must be able to reach %s: see --dir)\n%s", err, dir, out)
 	}
 	s := &postgresStore{}
 	defer func() {
@@ -82,11 +65,11 @@ func openPostgres(ctx context.Context, dir string) (_ store, err error) {
 		"listen_addresses=", "unix_socket_directories=" + dir, "fsync=on", "synchronous_commit=on", "full_page_writes=on",
 		fmt.Sprintf("shared_buffers=%dMB", cacheMiB), "max_wal_size=4GB",
 	}
-	args := []string{"-D", data}
+	args := []string{"-D", cluster.Data}
 	for _, setting := range settings {
 		args = append(args, "-c", setting)
 	}
-	p, err := startProcess(dir, os.Interrupt, as(untilStopped(ctx), "postgres", args...)) // SIGINT: its fast shutdown
+	p, err := startProcess(dir, os.Interrupt, cluster.Command(untilStopped(ctx), "postgres", args...)) // SIGINT: its fast shutdown
 	if err != nil {
 		return nil, err
 	}
@@ -110,50 +93,6 @@ func openPostgres(ctx context.Context, dir string) (_ store, err error) {
 	}
 	s.name, _, _ = strings.Cut(s.name, " ") // Debian adds its own
 	return s, nil
-}
-
-// postgresBin returns the directory of PostgreSQL's programs: on the path, or
-// where Debian keeps its newest version.
-func postgresBin() (string, error) {
-	if initdb, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(initdb), nil
-	}
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if err != nil || len(found) == 0 {
-		return "", errMissing{"apt-get install postgresql"}
-	}
-	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int {
-		return postgresMajor(a) - postgresMajor(b)
-	})), nil
-}
-
-func postgresMajor(initdb string) int {
-	n, _ := strconv.Atoi(strings.Split(initdb, "/")[4]) // 0 for what is no version
-	return n
-}
-
-// postgresUser returns whom to start PostgreSQL as, which refuses to run as
-// root, and gives the directory to them; nil is whoever this is.
-func postgresUser(dir string) (*syscall.Credential, error) {
-	if os.Getuid() != 0 {
-		return nil, nil
-	}
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		u, err = user.Lookup("nobody")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("PostgreSQL does not run as root, and there is no other user to run it as: %w", err)
-	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	if err != nil {
-		return nil, err
-	}
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	if err != nil {
-		return nil, err
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(dir, int(uid), int(gid))
 }
 
 func (s *postgresStore) version() string { return s.name }

@@ -1,6 +1,5 @@
-// Package pgtest runs PostgreSQL for tests, from the programs that the machine
-// has: those on the path, or the newest that Debian's packages have put into
-// /usr/lib/postgresql. A test that needs it is skipped when there are none.
+// Package pgtest runs PostgreSQL for tests, from the programs that pgbin finds. A
+// test that needs it is skipped when there are none.
 //
 // [Database] returns an empty database on a server that all tests of a program
 // share, and that [Main] ends. [Start] starts one of its own, for those who

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/leathq/leat/internal/pgbin"
 )
 
 const startTime = 2 * time.Minute // within which a server must answer, on a busy machine
@@ -21,20 +21,35 @@ const startTime = 2 * time.Minute // within which a server must answer, on a bus
 // A Server is a PostgreSQL server. Its methods may be called by one goroutine at
 // a time.
 type Server struct {
-	bin, dir   string
-	credential *syscall.Credential
-	databases  int // how many there were
-	starts     int // how often it was started
+	cluster   *pgbin.Cluster
+	dir       string
+	databases int // how many there were
+	starts    int // how often it was started
 
 	process *os.Process
 	exited  chan struct{} // closed when the process has
+}
+
+// initialise makes the directory of a server that has not started: not the
+// test's own, which another user could not reach, and the name of a socket is
+// short.
+func initialise() (*Server, error) {
+	dir, err := os.MkdirTemp("", "leat-pg")
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := pgbin.Initialise(context.Background(), dir, "leat")
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return &Server{cluster: cluster, dir: dir}, nil
 }
 
 // Start starts a server, which ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	s, err := initialise()
-	if errors.Is(err, errMissing) {
+	if errors.Is(err, pgbin.ErrMissing) {
 		t.Skip(err)
 	}
 	if err != nil {
@@ -59,7 +74,7 @@ func Database(t testing.TB) string {
 	defer shared.Unlock()
 	if shared.Server == nil {
 		s, err := initialise()
-		if errors.Is(err, errMissing) {
+		if errors.Is(err, pgbin.ErrMissing) {
 			t.Skip(err)
 		}
 		if err == nil {
@@ -183,9 +198,10 @@ func (s *Server) begin() error {
 		return err
 	}
 	defer func() { _ = output.Close() }() // the process has its own
-	cmd := s.command(context.Background(), "postgres", "-D", filepath.Join(s.dir, "data"),
+	cmd := s.cluster.Command(context.Background(), "postgres", "-D", s.cluster.Data,
 		"-c", "listen_addresses=", "-c", "unix_socket_directories="+s.dir, "-c", "fsync=on", "-c", "shared_buffers=32MB")
 	cmd.Stdout, cmd.Stderr = output, output
+	attach(cmd.SysProcAttr)
 	started := make(chan error)
 	s.exited = make(chan struct{})
 	go func(exited chan struct{}) { start(cmd, started, exited) }(s.exited)
@@ -214,11 +230,4 @@ func (s *Server) printed() string {
 		return err.Error()
 	}
 	return string(b[max(0, len(b)-most):])
-}
-
-func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...) //nolint:gosec // a program of PostgreSQL
-	cmd.Dir = s.dir
-	cmd.SysProcAttr = attributes(s.credential)
-	return cmd
 }
