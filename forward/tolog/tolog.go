@@ -195,9 +195,9 @@ func (r *route) single(ctx context.Context, log leat.Log, i int) {
 	}
 }
 
-// refused reports whether an error is about an event, for good.
+// refused reports whether the log will never take an event.
 func refused(err error) bool {
-	return errors.Is(err, leat.ErrInvalid) || errors.Is(err, leat.ErrIDReused)
+	return (errors.Is(err, leat.ErrInvalid) || errors.Is(err, leat.ErrIDReused)) && !errors.Is(err, leat.ErrUncertain)
 }
 
 // meaning returns what an error of the other log means to a Forwarder.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -231,6 +232,31 @@ func TestWhatALogRefusesIsParkedByItself(t *testing.T) {
 			}
 		}
 		want(t, "events", len(all(t, to)), 1+4)
+	})
+}
+
+// A doubtful log fails some times in such a way that nobody knows whether the
+// events are recorded, whatever else is wrong.
+type doubtful struct {
+	*leattest.Log
+	left atomic.Int32 // of the times
+}
+
+func (d *doubtful) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
+	if d.left.Add(-1) >= 0 {
+		return leat.Receipt{}, fmt.Errorf("%w: %w", leat.ErrUncertain, &leat.InvalidError{Field: "answer"})
+	}
+	return d.Log.Append(ctx, events, conds...)
+}
+
+func TestWhatMayBeRecordedIsNotParked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from, to := newLog(t, 1), &doubtful{Log: newLog(t, 1)}
+		fill(t, from, "a-1", "a-1", "b-1")
+		to.left.Store(20)
+		f := forwarder(&tolog.Destination{Log: to})
+		want(t, "forwarded", forwarded(t, from, f).Forwarded, uint64(3))
+		want(t, "parked", parked(t, f), "")
 	})
 }
 
