@@ -2,14 +2,11 @@ package postgres_test
 
 import (
 	"context"
-	"fmt"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/leathq/leat"
-	"github.com/leathq/leat/leattest"
+	"github.com/leathq/leat/internal/modelbench"
 	"github.com/leathq/leat/postgres"
 	"github.com/leathq/leat/service"
 )
@@ -38,42 +35,5 @@ func BenchmarkProjection(b *testing.B) {
 
 func project(b *testing.B, apply func(context.Context, pgx.Tx, leat.Recorded) error) {
 	pool := create(b, "create table stock (sku text primary key, units bigint not null)")
-	log, err := leattest.New(leat.Config{}, time.Now)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer log.Close()
-	for i := 0; i < b.N; {
-		events := make([]leat.Event, 0, 500)
-		for ; len(events) < 500 && i < b.N; i++ {
-			events = append(events, leat.Event{Stream: fmt.Sprintf("{x}stock-%d", i%4000), Type: "Received", Source: "bench", Data: []byte(`{"units":1}`)})
-		}
-		if _, err := log.Append(b.Context(), events); err != nil {
-			b.Fatal(err)
-		}
-	}
-	to, err := leat.Start(b.Context(), log, leat.Now)
-	if err != nil {
-		b.Fatal(err)
-	}
-	app, err := service.NewApp(service.Config{Log: log}, service.Projection[pgx.Tx]{Name: "stock", Into: postgres.ReadModel(pool), Apply: apply})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(b.Context())
-	var wg sync.WaitGroup
-	b.ReportAllocs()
-	b.ResetTimer()
-	wg.Go(func() {
-		if err := app.Run(ctx); err != nil {
-			b.Error(err)
-		}
-	})
-	if err := app.WaitCaughtUp(ctx, to); err != nil {
-		b.Fatal(err)
-	}
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
-	cancel()
-	wg.Wait()
+	modelbench.Project(b, postgres.ReadModel(pool), apply)
 }

@@ -3,14 +3,11 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"path/filepath"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/leathq/leat"
-	"github.com/leathq/leat/leattest"
+	"github.com/leathq/leat/internal/modelbench"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/sqlite"
 )
@@ -47,41 +44,5 @@ func project(b *testing.B, apply func(context.Context, *sql.Tx, leat.Recorded) e
 	if _, err := db.Exec("create table stock (sku text primary key, units integer not null) without rowid"); err != nil {
 		b.Fatal(err)
 	}
-	log, err := leattest.New(leat.Config{}, time.Now)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer log.Close()
-	for i := 0; i < b.N; {
-		events := make([]leat.Event, 0, 500)
-		for ; len(events) < 500 && i < b.N; i++ {
-			events = append(events, leat.Event{Stream: fmt.Sprintf("{x}stock-%d", i%4000), Type: "Received", Source: "bench", Data: []byte(`{"units":1}`)})
-		}
-		if _, err := log.Append(b.Context(), events); err != nil {
-			b.Fatal(err)
-		}
-	}
-	to, err := leat.Start(b.Context(), log, leat.Now)
-	if err != nil {
-		b.Fatal(err)
-	}
-	app, err := service.NewApp(service.Config{Log: log}, service.Projection[*sql.Tx]{Name: "stock", Into: sqlite.ReadModel(db), Apply: apply})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(b.Context())
-	var wg sync.WaitGroup
-	b.ReportAllocs()
-	b.ResetTimer()
-	wg.Go(func() {
-		if err := app.Run(ctx); err != nil {
-			b.Error(err)
-		}
-	})
-	if err := app.WaitCaughtUp(ctx, to); err != nil {
-		b.Fatal(err)
-	}
-	b.StopTimer()
-	cancel()
-	wg.Wait()
+	modelbench.Project(b, sqlite.ReadModel(db), apply)
 }
