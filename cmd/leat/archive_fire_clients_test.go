@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/leathq/leat"
@@ -16,10 +14,8 @@ import (
 
 // An archiver is a leat archive run.
 type archiver struct {
+	*child
 	args []string
-	cmd  *exec.Cmd
-	said *lockedBuffer
-	done chan struct{}
 }
 
 func (a *archiver) start() error {
@@ -27,67 +23,13 @@ func (a *archiver) start() error {
 	if err != nil {
 		return err
 	}
-	cmd, said, done := exec.Command(path, a.args...), &lockedBuffer{}, make(chan struct{})
-	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	go func() {
-		defer close(done)
-		_ = cmd.Wait() // killed, or it says why in what it printed
-	}()
-	a.cmd, a.said, a.done = cmd, said, done
-	return nil
-}
-
-func (a *archiver) kill() {
-	_ = a.cmd.Process.Kill() // may have ended
-	<-a.done
-}
-
-// ended reports whether the process has ended by itself, and what it said.
-func (a *archiver) ended() (said string, ended bool) {
-	select {
-	case <-a.done:
-		return a.said.String(), true
-	default:
-		return "", false
-	}
+	a.child, err = startChild(exec.Command(path, a.args...))
+	return err
 }
 
 // archives reports whether the process runs and says that it archives.
 func (a *archiver) archives() bool {
-	_, ended := a.ended()
-	return !ended && strings.Contains(a.said.String(), "archiving ")
-}
-
-// term asks the archiver to end, and checks that it does in order.
-func (a *archiver) term(t *testing.T) {
-	t.Helper()
-	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	<-a.done
-	if !a.cmd.ProcessState.Success() {
-		t.Errorf("an archiver that was asked to end: %v\n%s", a.cmd.ProcessState, a.said.String())
-	}
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+	return !a.hasEnded() && strings.Contains(a.said.String(), "archiving ")
 }
 
 // clients append events, only as many as they are allowed to, and keep what was

@@ -150,10 +150,10 @@ func (f *fire) kill(c *clients) {
 // could not reach the server or the storage when it started.
 func (f *fire) revive() {
 	f.Helper()
-	said, ended := f.archiver.ended()
-	if !ended {
+	if !f.archiver.hasEnded() {
 		return
 	}
+	said := f.archiver.said.String()
 	for _, never := range []string{"corrupt", "diverged", "denied", "panic"} {
 		if strings.Contains(said, never) {
 			f.Fatalf("the archiver ended: %s", said)

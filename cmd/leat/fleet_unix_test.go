@@ -68,10 +68,8 @@ type processFleet struct {
 }
 
 type fleetWorker struct {
-	*exec.Cmd
+	*child
 	name string
-	said *lockedBuffer
-	done chan struct{} // closed when the process has ended
 }
 
 func newProcessFleet(t *testing.T, rng *rand.Rand) *processFleet {
@@ -126,7 +124,7 @@ func (f *processFleet) happen() {
 	case "join":
 		f.join()
 	case "end":
-		f.term(f.take())
+		f.take().term(f.T)
 	case "kill":
 		w := f.take()
 		w.kill()
@@ -145,17 +143,14 @@ func (f *processFleet) happen() {
 func (f *processFleet) join() {
 	f.Helper()
 	f.names++
-	w := &fleetWorker{name: fmt.Sprintf("worker%d", f.names), said: &lockedBuffer{}, done: make(chan struct{})}
-	w.Cmd = exec.CommandContext(context.WithoutCancel(f.Context()), os.Args[0]) //nolint:gosec // this test
-	w.Env = append(os.Environ(), workerEnv+"="+strings.Join([]string{w.name, f.url, f.dir}, " "))
-	w.Stdout, w.Stderr = w.said, w.said
-	if err := w.Start(); err != nil {
+	name := fmt.Sprintf("worker%d", f.names)
+	cmd := exec.CommandContext(context.WithoutCancel(f.Context()), os.Args[0]) //nolint:gosec // this test
+	cmd.Env = append(os.Environ(), workerEnv+"="+strings.Join([]string{name, f.url, f.dir}, " "))
+	c, err := startChild(cmd)
+	if err != nil {
 		f.Fatal(err)
 	}
-	go func() {
-		defer close(w.done)
-		_ = w.Wait() // it says why in what it printed
-	}()
+	w := &fleetWorker{c, name}
 	f.Cleanup(w.kill)
 	f.workers = append(f.workers, w)
 	f.wait(w.name+" to start", func() bool { return strings.Contains(w.said.String(), "started") })
@@ -166,23 +161,6 @@ func (f *processFleet) take() *fleetWorker {
 	w := f.workers[i]
 	f.workers = append(f.workers[:i:i], f.workers[i+1:]...)
 	return w
-}
-
-func (w *fleetWorker) kill() {
-	_ = w.Process.Kill() // may have ended
-	<-w.done
-}
-
-// term asks a worker to end, and checks that it does in order.
-func (f *processFleet) term(w *fleetWorker) {
-	f.Helper()
-	if err := w.Process.Signal(syscall.SIGTERM); err != nil {
-		f.Fatalf("%s has ended: %v\n%s", w.name, err, w.said.String())
-	}
-	<-w.done
-	if !w.ProcessState.Success() {
-		f.Errorf("%s was asked to end: %v\n%s", w.name, w.ProcessState, w.said.String())
-	}
 }
 
 // pause stops a worker until its leases are gone, lets something else happen, and
@@ -327,7 +305,7 @@ func (f *processFleet) wait(what string, holds func() bool) {
 func (f *processFleet) end() {
 	f.Helper()
 	for len(f.workers) > 0 {
-		f.term(f.take())
+		f.take().term(f.T)
 	}
 }
 
