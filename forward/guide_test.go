@@ -61,6 +61,11 @@ func withoutCustomer(r leat.Recorded) (leat.Recorded, error) {
 	return r, err
 }
 
+func recordedHere(r leat.Recorded) (leat.Recorded, error) {
+	r.Meta = r.Meta.With(leat.MetaOriginLog, "")
+	return r, nil
+}
+
 func forwardToReporting(reporting leat.Log, checkpoints service.CheckpointStore) service.Runner {
 	copies := service.Forwarder{
 		Name:        "to-reporting",
@@ -109,7 +114,7 @@ var (
 )
 
 // They are compiled, and not called.
-var _ = []any{forwardToPartner, forwardToReporting, forwardToAWS, receive}
+var _ = []any{forwardToPartner, forwardToReporting, forwardToAWS, receive, recordedHere}
 
 func TestTransform(t *testing.T) {
 	for data, left := range map[string]string{

@@ -22,8 +22,8 @@ const (
 )
 
 // Kinesis is a data stream that events are forwarded to. An event's partition key
-// is its stream, so that Kinesis keeps the order of each stream, as Leat routes
-// it. It is safe for concurrent use.
+// is its stream, all of it, so that Kinesis keeps the order of each stream; that
+// of streams with one route key it does not. It is safe for concurrent use.
 type Kinesis struct {
 	Client *kinesis.Client
 	Stream string // its name

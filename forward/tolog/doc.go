@@ -11,4 +11,9 @@
 //
 // An event is not forwarded to the log in which it was recorded first. So logs
 // may forward to each other, also in circles. A log does not forward to itself.
+//
+// Where that was is what Meta says, and Meta is the producer's: an event that was
+// appended with the ID of the other log as leat.MetaOriginLog is not forwarded to
+// it, and counted as skipped. A Transform that empties that attribute keeps
+// producers from it, where nothing is forwarded into their log.
 package tolog

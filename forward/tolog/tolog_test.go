@@ -204,6 +204,26 @@ func TestEventsDoNotGoRoundInCircles(t *testing.T) {
 	})
 }
 
+// Producers write Meta, and so can keep an event out of a copy, unless they are
+// kept from that.
+func TestProducersNameAnOrigin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from, to := newLog(t, 1), newLog(t, 1)
+		_, err := from.Append(t.Context(), []leat.Event{{Stream: "a-1", Type: "T", Source: "s", Meta: leat.NewMeta(leat.MetaOriginLog, id(t, to))}})
+		ok(t, err)
+		f := forwarder(&tolog.Destination{Log: to})
+		want(t, "skipped", forwarded(t, from, f).Skipped, uint64(1))
+
+		f = forwarder(&tolog.Destination{Log: to})
+		f.Transform = func(r leat.Recorded) (leat.Recorded, error) {
+			r.Meta = r.Meta.With(leat.MetaOriginLog, "")
+			return r, nil
+		}
+		want(t, "forwarded", forwarded(t, from, f).Forwarded, uint64(1))
+		want(t, "origin of the copy", all(t, to)[0].Meta.Get(leat.MetaOriginLog), id(t, from))
+	})
+}
+
 func TestWhatALogRefusesIsParkedByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, to := newLog(t, 1), newLog(t, 1)
