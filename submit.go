@@ -39,6 +39,15 @@ func Submit(ctx context.Context, log Log, events []Event, conds ...Condition) Pe
 	return p
 }
 
+// Refuse returns what Submit returns of an Append that is not begun because of an
+// error, which is its outcome.
+func Refuse(err error) Pending { return refused{err} }
+
+type refused struct{ err error }
+
+// Wait implements Pending.
+func (r refused) Wait() (Receipt, error) { return Receipt{}, r.err }
+
 // A pendingCall gets the outcome of a call of Append.
 type pendingCall chan appended
 

@@ -22,30 +22,24 @@ func (l *Log) Append(ctx context.Context, events []leat.Event, conds ...leat.Con
 func (l *Log) Submit(ctx context.Context, events []leat.Event, conds ...leat.Condition) leat.Pending {
 	key, err := leat.PrepareAppend(events, conds, l.limits, l.single)
 	if err != nil {
-		return refused{err}
+		return leat.Refuse(err)
 	}
 	if err := ctx.Err(); err != nil {
-		return refused{err}
+		return leat.Refuse(err)
 	}
 	size := wire.EncodedSize(events, conds)
 	if err := checkBytes("events", size); err != nil {
-		return refused{err}
+		return leat.Refuse(err)
 	}
 	a := pendings.Get().(*pending)
 	a.log, a.ctx, a.events, a.place = l, ctx, len(events), l.known.place(key)
 	a.encoded = wire.EncodeAppend(slices.Grow(a.encoded[:0], size), events, conds)
 	if err := l.pipe.push(a); err != nil {
 		a.release()
-		return refused{l.appendFailed(err)}
+		return leat.Refuse(l.appendFailed(err))
 	}
 	return a
 }
-
-// A refused Append was not sent.
-type refused struct{ err error }
-
-// Wait implements leat.Pending.
-func (r refused) Wait() (leat.Receipt, error) { return leat.Receipt{}, r.err }
 
 // Wait implements leat.Pending.
 func (a *pending) Wait() (leat.Receipt, error) {
@@ -89,6 +83,8 @@ type pending struct {
 	place   place
 	outcome chan outcome // takes one
 
+	queued bool      // in the pipe's queue, otherwise in flight
+	at     uint64    // place in the queue, or number in flight
 	lost   bool      // it was sent, and the connection was lost before an answer
 	failed time.Time // when it failed to be sent or answered first
 }

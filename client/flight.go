@@ -33,6 +33,7 @@ func (f *flight) add(a *pending) uint64 {
 		f.last++
 	}
 	*f.at(f.last) = sent{f.last, a, len(a.encoded)}
+	a.at = f.last
 	f.n, f.bytes = f.n+1, f.bytes+len(a.encoded)
 	return f.last
 }
@@ -61,14 +62,8 @@ func (f *flight) remove(number uint64) *pending {
 	return s.pending
 }
 
-// abandon forgets an Append, whose answer is still to come.
-func (f *flight) abandon(a *pending) {
-	for i := range f.sent {
-		if f.sent[i].pending == a {
-			f.sent[i].pending = nil
-		}
-	}
-}
+// abandon forgets an Append that was sent, whose answer is still to come.
+func (f *flight) abandon(a *pending) { f.at(a.at).pending = nil }
 
 // pending returns the Appends that were not abandoned, in the order in which
 // they were sent.

@@ -39,7 +39,7 @@ type pipe struct {
 	mu      sync.Mutex
 	closed  bool
 	wake    *sync.Cond // of run: queue, window, stream or closed has changed
-	queue   []*pending // to be sent
+	queue   queue      // to be sent
 	flight  flight     // sent on the open stream
 	window  int        // Appends that may be in flight
 	broken  error      // why the open stream ended
@@ -64,7 +64,7 @@ func (p *pipe) push(a *pending) error {
 		p.started = true
 		p.running.Go(p.run)
 	}
-	p.queue = append(p.queue, a)
+	p.queue.push(a)
 	p.wake.Signal()
 	return nil
 }
@@ -79,11 +79,9 @@ func (p *pipe) abandon(a *pending, err error) outcome {
 		return o
 	default:
 	}
-	for i, q := range p.queue {
-		if q == a {
-			p.queue = append(p.queue[:i:i], p.queue[i+1:]...)
-			return a.givenUp(false, err)
-		}
+	if a.queued {
+		p.queue.abandon(a)
+		return a.givenUp(false, err)
 	}
 	p.flight.abandon(a)
 	return a.givenUp(true, err)
@@ -132,7 +130,7 @@ func (p *pipe) run() {
 func (p *pipe) anything() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.queue) == 0 && !p.closed {
+	for p.queue.len() == 0 && !p.closed {
 		p.wake.Wait()
 	}
 	return !p.closed
@@ -142,9 +140,9 @@ func (p *pipe) anything() bool {
 // the server answered anything on it, and why it ended: nil when the server did
 // and ended it in good order.
 func (p *pipe) stream(ctx context.Context) (progress bool, _ error) {
-	ctx, cancel := context.WithCancel(ctx)
+	streaming, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := p.log.rpc.AppendStream(ctx, grpc.ForceCodecV2(wire.Codec))
+	stream, err := p.log.rpc.AppendStream(streaming, grpc.ForceCodecV2(wire.Codec))
 	if err != nil {
 		return false, p.log.conn.explain(ctx, err)
 	}
@@ -153,7 +151,10 @@ func (p *pipe) stream(ctx context.Context) (progress bool, _ error) {
 	p.mu.Unlock()
 
 	var receiving sync.WaitGroup
-	receiving.Go(func() { progress = p.receive(stream) })
+	receiving.Go(func() {
+		progress = p.receive(stream)
+		cancel() // a server that does not read would hold up what is being sent
+	})
 	for {
 		m := p.next()
 		if m == nil {
@@ -190,9 +191,7 @@ func (p *pipe) next() *wire.Outgoing {
 	m := wire.NewOutgoing(len(p.log.name) + size + (appends+1)*wire.NumberBytes)
 	b := wire.EncodeLog(*m.Bytes, p.log.name)
 	for ; appends > 0 && p.ready(); appends-- {
-		a := p.queue[0]
-		p.queue[0] = nil
-		p.queue = p.queue[1:]
+		a := p.queue.pop()
 		b = wire.Number(b, p.flight.add(a), a.encoded)
 	}
 	*m.Bytes = b
@@ -201,7 +200,10 @@ func (p *pipe) next() *wire.Outgoing {
 
 // riding returns how many Appends go into the next message, and their bytes.
 func (p *pipe) riding() (appends, bytes int) {
-	for _, a := range p.queue {
+	for _, a := range p.queue.appends {
+		if a == nil {
+			continue
+		}
 		if appends == messageAppends || appends > 0 && bytes+len(a.encoded) > messageBytes {
 			break
 		}
@@ -213,11 +215,11 @@ func (p *pipe) riding() (appends, bytes int) {
 // ready reports whether an Append may be sent: there is one, and the window has
 // room for it. An Append larger than the window goes alone.
 func (p *pipe) ready() bool {
-	if len(p.queue) == 0 {
+	if p.queue.len() == 0 {
 		return false
 	}
 	n := p.flight.n
-	return n == 0 || n < p.window && p.flight.bytes+len(p.queue[0].encoded) <= windowBytes
+	return n == 0 || n < p.window && p.flight.bytes+len(p.queue.head().encoded) <= windowBytes
 }
 
 // receive hands out answers until the stream ends. It reports whether there was
@@ -277,7 +279,7 @@ func (p *pipe) requeue() {
 	for _, a := range again {
 		a.lost = true
 	}
-	p.queue = append(again, p.queue...)
+	p.queue.pushFront(again)
 	p.flight = flight{}
 }
 
@@ -301,14 +303,11 @@ func (p *pipe) expire(err error) {
 
 // fail ends the queued Appends for which there is an error. The caller holds mu.
 func (p *pipe) fail(because func(*pending) error) {
-	kept := p.queue[:0]
-	for _, a := range p.queue {
-		if err := because(a); err != nil {
+	p.queue.keep(func(a *pending) bool {
+		err := because(a)
+		if err != nil {
 			a.outcome <- a.givenUp(false, err)
-			continue
 		}
-		kept = append(kept, a)
-	}
-	clear(p.queue[len(kept):])
-	p.queue = kept
+		return err == nil
+	})
 }

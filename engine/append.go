@@ -21,24 +21,18 @@ func (l *Log) Append(ctx context.Context, events []leat.Event, conds ...leat.Con
 func (l *Log) Submit(ctx context.Context, events []leat.Event, conds ...leat.Condition) leat.Pending {
 	key, err := leat.PrepareAppend(events, conds, limits, l.info.Single)
 	if err != nil {
-		return refused{err}
+		return leat.Refuse(err)
 	}
 	op := newAppendOp(key, events, conds)
 	if err := l.ask(ctx, op); err != nil {
-		return refused{err}
+		return leat.Refuse(err)
 	}
 	op.ctx = ctx
 	if op.handed, err = l.hand(ctx, op, len(op.buf)+len(events)*minEventCost); err != nil {
-		return refused{err}
+		return leat.Refuse(err)
 	}
 	return op
 }
-
-// A refused Append was not handed to the committer.
-type refused struct{ err error }
-
-// Wait implements leat.Pending.
-func (r refused) Wait() (leat.Receipt, error) { return leat.Receipt{}, r.err }
 
 // minEventCost bounds the number of events in a group, however small they are.
 const minEventCost = 32

@@ -208,21 +208,16 @@ func (a *appender) carryOut(ctx context.Context, p *portion) results {
 	return r
 }
 
-// A refused append is one that was not submitted, or whose outcome is unknown.
-type refused struct{ err error }
-
-func (r refused) Wait() (leat.Receipt, error) { return leat.Receipt{}, r.err }
-
 func (a *appender) submit(ctx context.Context, n *wire.NumberedAppend) (p leat.Pending) {
 	if n.Refused != nil {
-		return refused{n.Refused}
+		return leat.Refuse(n.Refused)
 	}
 	if err := checkIDs(n.Events); err != nil {
-		return refused{err}
+		return leat.Refuse(err)
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			p = refused{a.appendPanicked(r)}
+			p = leat.Refuse(a.appendPanicked(r))
 		}
 	}()
 	return leat.Submit(ctx, a.log, n.Events, n.Conditions...)
