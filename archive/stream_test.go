@@ -38,7 +38,7 @@ func auditStreams(t testing.TB, read readStreamFunc, log leat.Log) {
 }
 
 // auditSomeStreams checks one of so many streams.
-func auditSomeStreams(t testing.TB, read func(context.Context, string, leat.Range) iter.Seq2[leat.Recorded, error], log leat.Log, every int) {
+func auditSomeStreams(t testing.TB, read readStreamFunc, log leat.Log, every int) {
 	t.Helper()
 	names := streams(t, log)
 	names["order-{none}-1"], names[""], names["zzz"] = true, true, true

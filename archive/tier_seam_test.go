@@ -138,7 +138,7 @@ func TestTierAcrossTheSeam(t *testing.T) {
 			if _, err := log.Trim(t.Context(), s.ID, below); err != nil {
 				t.Fatal(err)
 			}
-			if rng.IntN(10) == 0 || below == s.Head+1 && rng.IntN(2) == 0 {
+			if rng.IntN(10) == 0 || below == s.Head+1 {
 				asTwin(t, tier, twin)
 			}
 		}

@@ -47,7 +47,7 @@ const (
 )
 
 // ParseURL returns the address and the log that a URL such as
-// leat://localhost:7500/shop names, or an [*leat.InvalidError]. The log is empty
+// leat://localhost:7070/shop names, or an [*leat.InvalidError]. The log is empty
 // when the URL ends with the address.
 func ParseURL(raw string) (address, log string, err error) {
 	u, err := url.Parse(raw)

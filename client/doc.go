@@ -1,5 +1,5 @@
 // Package client is a [leat.Log] at the other end of a network: [Dial] returns
-// the log that a URL such as leat://localhost:7500/shop names.
+// the log that a URL such as leat://localhost:7070/shop names.
 //
 // A Log keeps one connection and opens it again whenever it is lost. Calls wait
 // for that and are sent again, for as long as their context and Options.Retry

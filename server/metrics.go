@@ -42,7 +42,7 @@ func newMetrics() *metrics {
 	m := &metrics{
 		registry:      prometheus.NewRegistry(),
 		appends:       counter("leat_appends_total", "Appends by outcome: ok, duplicate, or the code of the error.", "door", "log", "result"),
-		appendSeconds: histogram("leat_append_seconds", "How long appends took until they were durable."),
+		appendSeconds: histogram("leat_append_seconds", "How long appends took until they were durable; pipelined ones also waited for those of their portion, up to 64."),
 		appendEvents:  counter("leat_append_events_total", "Events recorded.", "door", "log"),
 		appendBytes:   counter("leat_append_bytes_total", "Bytes of the events recorded.", "door", "log"),
 		reads:         counter("leat_reads_total", "Batches and streams read, by outcome: ok, or the code of the error.", "door", "log", "result"),

@@ -31,7 +31,7 @@ const (
 // Open opens the store that a URL names:
 //
 //	s3://BUCKET/PREFIX?region=eu-west-1&profile=backup
-//	s3://BUCKET?endpoint=http://127.0.0.1:7070&path-style=true
+//	s3://BUCKET?endpoint=http://127.0.0.1:7080&path-style=true
 //
 // What the URL leaves out is taken from where AWS tools take it: the AWS_…
 // variables, the shared files of configuration and credentials, the machine's

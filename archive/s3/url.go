@@ -55,7 +55,7 @@ func parseURL(text string) (location, error) {
 	if l.endpoint != "" {
 		e, err := url.Parse(l.endpoint)
 		if err != nil || e.Scheme != "http" && e.Scheme != "https" || e.Host == "" {
-			return fail("with an endpoint such as http://127.0.0.1:7070")
+			return fail("with an endpoint such as http://127.0.0.1:7080")
 		}
 	}
 	// Nearly all stores of one's own answer under one name for all buckets.

@@ -60,12 +60,12 @@ func (k *kept) Start() {
 const flushPatience = 2 * time.Second
 
 // Close implements [server.Kept]. What was recorded last is archived, if the
-// store is quick to take it.
+// store is quick to take it, also when it has just failed.
 func (k *kept) Close() error {
 	k.stop()
 	k.work.Wait()
 	k.archive.forget(k)
-	if s := k.archiver.Stats(); s.Success.IsZero() || s.Err != nil || k.isStopped() {
+	if k.archiver.Stats().Success.IsZero() || k.isStopped() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushPatience)
