@@ -32,6 +32,19 @@ func LimitsOf(log Log) Limits {
 	return MinLimits
 }
 
+// Fit returns how many of the first events one Append may have: at least one,
+// unless there are none. Whether an event by itself is too large is for Append to
+// tell.
+func (l Limits) Fit(events []Event) int {
+	bytes := 0
+	for n := range min(len(events), l.AppendEvents) {
+		if bytes += events[n].Size(); n > 0 && bytes > l.AppendBytes {
+			return n
+		}
+	}
+	return min(len(events), l.AppendEvents)
+}
+
 // PrepareAppend does what Log.Append does first, for those who implement a Log:
 // it writes IDs into events that have none, checks all bounds, and that all
 // streams have one route key unless the log is single. It returns the hash key

@@ -16,7 +16,7 @@ import (
 
 // ErrUnreachable says that no server answers, or none did for as long as
 // Options.Retry says.
-var ErrUnreachable = errors.New("the server cannot be reached")
+var ErrUnreachable = fmt.Errorf("the server cannot be reached: %w", leat.ErrUnavailable)
 
 // Pauses between attempts.
 const (
@@ -57,7 +57,7 @@ func (c *conn) callOnce(ctx context.Context, f func(context.Context) error) erro
 func (c *conn) explain(ctx context.Context, err error) error {
 	if answer := wire.FromStatus(err); answer != nil {
 		if errors.Is(answer, leat.ErrClosed) { // by a server that is stopping
-			return fmt.Errorf("%w at %s: %w", ErrUnreachable, c.address, answer)
+			return fmt.Errorf("%w at %s: %v", ErrUnreachable, c.address, answer) //nolint:errorlint // the log is not closed for good
 		}
 		return answer
 	}

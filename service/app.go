@@ -107,18 +107,18 @@ func NewApp(c Config, runners ...Runner) (*App, error) {
 			}
 			categories[p.category()] = true
 		}
-		for _, f := range r.start(env) {
+		fleets, relays := r.start(env)
+		for _, f := range fleets {
 			if err := use(f.name); err != nil {
 				return nil, err
 			}
-			a.fleets = append(a.fleets, f)
 		}
-		if r, ok := r.(Relay); ok {
+		for _, r := range relays {
 			if err := use(r.Name); err != nil {
 				return nil, err
 			}
-			a.relays = append(a.relays, r.newRun(env))
 		}
+		a.fleets, a.relays = append(a.fleets, fleets...), append(a.relays, relays...)
 	}
 	return a, nil
 }

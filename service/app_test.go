@@ -46,6 +46,7 @@ func TestNewAppNamesTheFieldThatIsWrong(t *testing.T) {
 		{`Relay "r": Outbox`, service.Config{Log: log}, []service.Runner{service.Relay{Name: "r"}}},
 		{`Relay.Name`, service.Config{Log: log}, []service.Runner{service.Relay{Outbox: noOutbox{}}}},
 		{`"r" twice`, service.Config{Log: log}, []service.Runner{service.Relay{"r", noOutbox{}}, service.Relay{"r", noOutbox{}}}},
+		{`"r" twice`, service.Config{Log: log}, []service.Runner{&service.Relay{"r", noOutbox{}}, service.Relay{"r", noOutbox{}}}},
 		{`Projection "p": Apply`, service.Config{Log: log}, []service.Runner{p(func(p *service.Projection[*tx]) { p.Apply = nil })}},
 		{`Projection "p": Into`, service.Config{Log: log}, []service.Runner{p(func(p *service.Projection[*tx]) { p.Into = nil })}},
 		{`Projection "p": Filter.Categories`, service.Config{Log: log}, []service.Runner{p(func(p *service.Projection[*tx]) { p.Filter.Categories = []string{"a-1"} })}},

@@ -72,11 +72,13 @@ type application struct {
 	unsure  leat.Checkpoint // what it holds instead, if a step that failed was taken nevertheless
 	behind  []leat.Shard    // those that the shard was split from, if nothing of it is stored
 	blocked map[string]bool // streams with parked events that wait
+
+	resting resting // streams whose parked events failed; belongs to who calls retryDue
 }
 
 // load begins where the store stands.
 func (a *application) load(stop, work context.Context, at leat.Checkpoint) error {
-	a.saved, a.at = at, at.Clone()
+	a.saved, a.at, a.resting = at, at.Clone(), make(resting)
 	return a.insist(stop, "load parked events", func() error {
 		to, err := a.loadReplay(work, a.store, at)
 		if err != nil {
@@ -205,14 +207,18 @@ func (w worker) again(stop context.Context, doing string, failures int, err erro
 	if stop.Err() != nil {
 		return stop.Err()
 	}
+	w.tell(stop, doing, failures, err)
+	return pause(stop, max(w.retry.pause(failures), retryAfter(err)))
+}
+
+// tell tells of a failure after which there is to be another attempt.
+func (w worker) tell(stop context.Context, doing string, failures int, err error) {
 	w.failed(err)
-	wait := max(w.retry.pause(failures), retryAfter(err))
 	level := slog.LevelWarn
 	if failures >= w.retry.Attempts {
 		level = slog.LevelError // somebody has to look after it
 	}
-	w.logger.Log(stop, level, "trying again", "application", w.name, "doing", doing, "failures", failures, "wait", wait, "error", err)
-	return pause(stop, wait)
+	w.logger.Log(stop, level, "trying again", "application", w.name, "doing", doing, "failures", failures, "error", err)
 }
 
 // save moves the stored checkpoint to a.at and parks events.

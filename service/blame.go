@@ -33,6 +33,12 @@ func blameless(err error) bool {
 	return isTransient(err) || away && !isPermanent(err)
 }
 
+// Refused reports whether the error of an Append says that the log will never
+// take one of its events. It is for those who write a Destination.
+func Refused(err error) bool {
+	return (errors.Is(err, leat.ErrInvalid) || errors.Is(err, leat.ErrIDReused)) && !errors.Is(err, leat.ErrUncertain)
+}
+
 // Late marks the error of a ReadModel's Commit that was rolled back because of
 // what f wrote, though f did not return it: as when a database is told of many
 // writes at once, or checks them at the end. A Projection finds the event to

@@ -21,9 +21,14 @@ type Decision[S, E any] struct {
 	timers  map[string]bool // that are set
 	decided []any
 	err     error // of the first that cannot be recorded
+	rules   rules
+}
 
-	checkEvent, checkCommand func(any) error
-	checkTimer               func(timerSet) error
+// rules say what a process can record: they return the error of what it cannot.
+type rules interface {
+	checkEvent(e any) error
+	checkCommand(command any) error
+	checkTimers() error
 }
 
 // ID returns the ID of the process, as Route gave it.
@@ -36,7 +41,7 @@ func (d *Decision[S, E]) State() S { return d.state }
 // Record records events of the process.
 func (d *Decision[S, E]) Record(events ...E) {
 	for _, e := range events {
-		if d.add(e, d.checkEvent(e)) {
+		if d.add(e, d.rules.checkEvent(e)) {
 			d.state = d.evolve(d.state, e)
 		}
 	}
@@ -46,7 +51,7 @@ func (d *Decision[S, E]) Record(events ...E) {
 // type that is declared in Process.Commands.
 func (d *Decision[S, E]) Do(commands ...any) {
 	for _, c := range commands {
-		d.add(c, d.checkCommand(c))
+		d.add(c, d.rules.checkCommand(c))
 	}
 }
 
@@ -56,15 +61,14 @@ func (d *Decision[S, E]) Do(commands ...any) {
 // for missing what only waits. A moment that has passed is as good as any, from
 // the year 1700 to 2200. A name has 1 to leat.MaxNameBytes bytes.
 func (d *Decision[S, E]) SetTimer(name string, due time.Time) {
-	t := timerSet{name, due.UTC().Round(0)}
-	err := d.checkTimer(t)
+	err := d.rules.checkTimers()
 	switch {
 	case name == "" || len(name) > leat.MaxNameBytes:
 		err = &leat.InvalidError{Field: "name of timer", Limit: fmt.Sprintf("1 to %d bytes", leat.MaxNameBytes), Got: fmt.Sprintf("%q", name)}
 	case due.Year() < 1700 || due.Year() > 2200:
 		err = &leat.InvalidError{Field: fmt.Sprintf("timer %q", name), Limit: "due between the years 1700 and 2200", Got: due.Format(time.RFC3339)}
 	}
-	if d.add(t, err) {
+	if d.add(timerSet{name, due.UTC().Round(0)}, err) {
 		d.timers[name] = true
 	}
 }

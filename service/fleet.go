@@ -78,16 +78,23 @@ func (f *fleet) run(stop context.Context) (err error) {
 	case <-stop.Done():
 		return nil
 	}
-	look := time.NewTicker(f.every())
+	look := time.NewTimer(0)
 	defer look.Stop()
 	for failures := 0; ; {
-		if err := f.look(stop); err == nil {
-			failures = 0
-		} else if !passing(err) {
+		wait, err := f.every(), f.look(stop)
+		switch {
+		case stop.Err() != nil:
 			return unlessStopped(stop, err)
-		} else if failures++; f.again(stop, "share the shards", failures, err) != nil {
-			return nil
+		case err == nil:
+			failures = 0
+		case !passing(err):
+			return err
+		default: // leases are renewed as often as ever meanwhile, and the brake looked at
+			failures++
+			f.tell(stop, "share the shards", failures, err)
+			wait = min(wait, f.retry.pause(failures))
 		}
+		look.Reset(wait)
 		select {
 		case <-stop.Done():
 			return nil
@@ -110,9 +117,14 @@ func (f *fleet) every() time.Duration {
 }
 
 // look renews the leases, and ends and starts runs so that the process works on
-// its share.
+// its share. It looks at the brake first: a pause has to hold whatever else fails.
 func (f *fleet) look(stop context.Context) error {
-	if err := f.renew(stop); err != nil {
+	f.setPaused(!f.brake.released())
+	var resting error
+	if f.isPaused() {
+		resting = f.rest(stop)
+	}
+	if err := errors.Join(resting, f.renew(stop)); err != nil {
 		return err
 	}
 	at, shards, err := f.adopt(stop)
@@ -123,9 +135,8 @@ func (f *fleet) look(stop context.Context) error {
 	f.tellRebuilt()
 	open := f.runnable(shards, at)
 	f.endAhead(open)
-	f.setPaused(!f.brake.released())
 	if f.isPaused() {
-		return f.rest(stop)
+		return nil
 	}
 	if f.leases == nil {
 		for _, s := range open {
@@ -341,6 +352,7 @@ func (f *fleet) rest(stop context.Context) error {
 	if len(f.held) > 0 {
 		return nil // again when they have ended
 	}
+	f.brake.stands()
 	if f.joined {
 		ctx, cancel := context.WithTimeout(stop, f.every())
 		defer cancel()
@@ -349,7 +361,6 @@ func (f *fleet) rest(stop context.Context) error {
 		}
 		f.joined = false
 	}
-	f.brake.stands()
 	return nil
 }
 

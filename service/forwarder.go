@@ -132,7 +132,7 @@ func (f Forwarder) validate() error {
 	return validate("Forwarder", f.Name, f.Filter)
 }
 
-func (f Forwarder) start(env env) []*fleet {
+func (f Forwarder) start(env env) ([]*fleet, []*relayRun) {
 	h := handling{
 		prepare: f.Transform,
 		bounds:  f.To.Bounds(),
@@ -142,7 +142,7 @@ func (f Forwarder) start(env env) []*fleet {
 	}
 	return []*fleet{newFleet(env, f.Name, f.Checkpoints, func(w worker, s leat.Shard) run {
 		return forwarderRun{f.To, newLaneRun(h, application{worker: w, store: f.Checkpoints, filter: f.Filter, shard: s})}
-	})}
+	})}, nil
 }
 
 // A forwarderRun is a Forwarder at work on a shard.

@@ -12,21 +12,29 @@ import (
 
 // A task is an event to handle.
 type task struct {
-	leat.Recorded
-	event    leat.Recorded // what handle gets
-	unfit    error         // why there is nothing that handle could get
-	attempts int           // that failed and are put down to the event
-	failures int           // attempts that failed
-	taken    uint64        // handling.taken when an attempt failed last
-	most     int           // events of a batch that this one may be in, after one failed as a whole; 0: any
-	done     bool
+	leat.Recorded               // without Data
+	event         leat.Recorded // what handle gets
+	bytes         int           // of both
+	unfit         error         // why there is nothing that handle could get
+	attempts      int           // that failed and are put down to the event
+	failures      int           // attempts that failed
+	taken         uint64        // handling.taken when an attempt failed last
+	most          int           // events of a batch that this one may be in, after one failed as a whole; 0: any
+	done          bool
 }
 
 func (r *laneRun) newTask(e leat.Recorded) *task {
 	t := &task{Recorded: e, event: e}
-	if r.prepare == nil {
-		return t
+	t.Data = nil
+	if r.prepare != nil {
+		r.fit(t, e)
 	}
+	t.bytes = t.Size() + t.event.Size()
+	return t
+}
+
+// fit makes of an event what handle gets.
+func (r *laneRun) fit(t *task, e leat.Recorded) {
 	err := guarded(func() (err error) {
 		t.event, err = r.prepare(e)
 		t.event.Shard, t.event.Seq, t.event.Commit, t.event.Version, t.event.At = e.Shard, e.Seq, e.Commit, e.Version, e.At
@@ -35,7 +43,6 @@ func (r *laneRun) newTask(e leat.Recorded) *task {
 	if err != nil {
 		t.unfit = Permanent(err)
 	}
-	return t
 }
 
 // A portion is the first n tasks of a lane, in a batch.
@@ -206,7 +213,7 @@ func (r *laneRun) pass(stop context.Context, res result) (failed []failure) {
 				failed = append(failed, f)
 				break
 			}
-			p.lane.tasks[0].done = true
+			r.window.done(p.lane.tasks[0])
 			p.lane.tasks = p.lane.tasks[1:]
 		}
 		begin += p.n
@@ -326,6 +333,9 @@ func (r *laneRun) single(ctx context.Context, e leat.Recorded) error {
 	}
 	if err == nil && r.handled != nil {
 		r.handled(r.tally, 1)
+	}
+	if err == nil && r.taken != nil {
+		r.taken.Add(1)
 	}
 	return err
 }

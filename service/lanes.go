@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	laneWindow  = 1000 // events that are read and not passed, before more is read
-	laneUnsaved = 1000 // events done before the checkpoint is saved
+	laneWindow  = 1000     // events that are read and not passed, before more is read
+	laneBytes   = 32 << 20 // of events that are read and not done, before more is read
+	laneUnsaved = 1000     // events done before the checkpoint is saved
 )
 
 // A handling says how a laneRun handles events. All shards of an application
@@ -69,8 +70,24 @@ type lane struct {
 // A window holds what was read of the shard from the first task that is not done.
 type window struct {
 	tasks  []*task
+	bytes  int    // of those that are not done
 	next   uint64 // last sequence read
 	closed bool   // next is the end of a closed shard
+}
+
+// full reports whether no more is to be read for now.
+func (w *window) full() bool { return len(w.tasks) >= laneWindow || w.bytes >= laneBytes }
+
+func (w *window) add(t *task) {
+	w.tasks = append(w.tasks, t)
+	w.bytes += t.bytes
+}
+
+// done marks a task as done, and lets go of what it takes to handle it.
+func (w *window) done(t *task) {
+	w.bytes -= t.bytes
+	t.done, t.event = true, leat.Recorded{}
+	t.Meta = nil
 }
 
 func newLaneRun(h handling, a application) *laneRun {
@@ -116,7 +133,7 @@ func (r *laneRun) loop(stop, work context.Context, batches <-chan leat.Batch) er
 		switch {
 		case r.window.closed && len(r.window.tasks) == 0:
 			return nil
-		case r.window.closed || len(r.window.tasks) >= laneWindow:
+		case r.window.closed || r.window.full():
 			more = nil
 		}
 		if len(r.ready) == 0 || r.probing.waits(r.active) {
@@ -170,7 +187,7 @@ func (r *laneRun) read(b leat.Batch) {
 			skipped++
 			continue
 		}
-		w.tasks = append(w.tasks, t)
+		w.add(t)
 		l := r.lanes[e.Stream]
 		if l == nil {
 			l = &lane{stream: e.Stream}
@@ -232,7 +249,7 @@ func (r *laneRun) parkLane(l *lane, err error) {
 	for _, t := range l.tasks {
 		r.park = append(r.park, parked(t.Recorded, err, t.attempts))
 		err = nil
-		t.done = true
+		r.window.done(t)
 	}
 	r.count(0, 0, 0, len(l.tasks))
 }
@@ -240,12 +257,23 @@ func (r *laneRun) parkLane(l *lane, err error) {
 // retryParked handles parked events that are due, beside the loop, until stop
 // ends.
 func (r *laneRun) retryParked(stop, work context.Context) error {
+	away := make(map[string]uint64) // streams for whose failure nobody is to blame yet, with r.taken then
 	handle := func(ctx context.Context, e leat.Recorded, p Parked) error {
 		err := r.single(ctx, e)
 		if err != nil && !errors.Is(err, ErrSkipped) {
+			if r.taken == nil || isPermanent(err) {
+				return err
+			}
+			before, again := away[p.Stream]
+			away[p.Stream] = r.taken.Load()
+			if !again || away[p.Stream] == before {
+				return Transient(err) // who takes the events may be away
+			}
+			delete(away, p.Stream)
 			return err
 		}
-		return r.store.Save(ctx, Step{Name: r.name, Done: []Parked{p}})
+		delete(away, p.Stream)
+		return Transient(r.store.Save(ctx, Step{Name: r.name, Done: []Parked{p}}))
 	}
 	clear := func(stream string) error {
 		select {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/leathq/leat"
@@ -38,25 +39,32 @@ func describe(r leat.Recorded) string {
 }
 
 // retryDue lets handle try the parked events that are due, in order. After an
-// event fails its stream waits again. clear is called for a stream when none of
-// its events was left.
+// event fails its stream waits again. One whose event fails without being to
+// blame stays due and rests, and the others go on. clear is called for a stream
+// when none of its events was left.
 func (a *application) retryDue(stop, work context.Context, handle func(context.Context, leat.Recorded, Parked) error, clear func(stream string) error) error {
 	streams, err := a.store.Due(work, a.name)
 	if err != nil {
 		return err
 	}
-	for _, stream := range streams {
-		if !a.shard.Owns(leat.RouteHash(stream)) {
-			continue // another shard's run will
-		}
+	streams = slices.DeleteFunc(streams, func(stream string) bool {
+		return !a.shard.Owns(leat.RouteHash(stream)) // another shard's run will
+	})
+	a.resting.now()
+	for _, stream := range a.resting.turns(streams) {
 		events, err := a.store.Parked(work, a.name, stream)
 		if err != nil {
 			return err
 		}
 		left, err := a.retryStream(stop, work, events, handle)
-		if err != nil || stop.Err() != nil {
+		if err != nil && fatal(err) || stop.Err() != nil {
 			return err
 		}
+		if err != nil {
+			a.tell(stop, "try parked events of "+stream+" again", a.resting.failed(stream, a.retry, err), err)
+			continue
+		}
+		a.resting.succeeded(stream)
 		if left {
 			continue
 		}

@@ -179,7 +179,11 @@ func (p *Process[S, E, I]) carryOut(ctx context.Context, log leat.Log, r leat.Re
 	err = p.commands[reflect.TypeOf(command)].do(ctx, command, r)
 	switch {
 	case err == nil, errors.Is(err, ErrSkipped):
-		return errors.Join(p.settle(ctx, log, id, r, "done", func(*Decision[S, E]) (any, error) { return commandDone{r.Version}, nil }), err)
+		done := func(*Decision[S, E]) (any, error) { return commandDone{r.Version}, nil }
+		if failed := p.settle(ctx, log, id, r, "done", done); failed != nil {
+			return failed // and not that it was skipped: it is not done before that is recorded
+		}
+		return err
 	case isPermanent(err) && !blameless(err) && p.Refused != nil:
 		return p.Refuse(ctx, log, r, err.Error())
 	}
@@ -293,8 +297,7 @@ func (p *Process[S, E, I]) decide(s processState[S], id string, f func(*Decision
 // decision returns one on which nothing is decided yet.
 func (p *Process[S, E, I]) decision(s processState[S], id string) *Decision[S, E] {
 	d := &Decision[S, E]{
-		id: id, state: s.State, evolve: p.Evolve, timers: make(map[string]bool),
-		checkEvent: p.checkEvent, checkCommand: p.checkCommand, checkTimer: p.checkTimer,
+		id: id, state: s.State, evolve: p.Evolve, timers: make(map[string]bool), rules: p,
 	}
 	for name := range s.timers {
 		d.timers[name] = true
@@ -302,7 +305,8 @@ func (p *Process[S, E, I]) decision(s processState[S], id string) *Decision[S, E
 	return d
 }
 
-// checkEvent and checkCommand return the error of what cannot be recorded.
+// checkEvent, checkCommand and checkTimers return the error of what cannot be
+// recorded.
 func (p *Process[S, E, I]) checkEvent(e any) error {
 	if _, is := p.Types.encode[reflect.TypeOf(e)]; !is {
 		return fmt.Errorf("event of process %q: %w: Go type %T", p.Name, ErrUnknownType, e)
@@ -317,7 +321,7 @@ func (p *Process[S, E, I]) checkCommand(c any) error {
 	return nil
 }
 
-func (p *Process[S, E, I]) checkTimer(timerSet) error {
+func (p *Process[S, E, I]) checkTimers() error {
 	if p.Fired == nil {
 		return unset("Process", p.Name, "Fired")
 	}
@@ -373,26 +377,26 @@ func (p *Process[S, E, I]) validate() error {
 	return validate("Process", p.Name, p.Filter)
 }
 
-func (p *Process[S, E, I]) start(env env) []*fleet {
+func (p *Process[S, E, I]) start(env env) ([]*fleet, []*relayRun) {
 	filter := p.Filter
 	if len(filter.Types) == 0 {
 		filter.Types = p.Inputs.Names()
 	}
-	all := Reactor{
+	all := []*fleet{Reactor{
 		Name: p.Name, Filter: filter, Checkpoints: p.Store, Parallel: p.Parallel,
 		React: func(ctx context.Context, r leat.Recorded) error { return p.Feed(ctx, env.log, r) },
-	}.start(env)
+	}.fleet(env)}
 	if len(p.commands) > 0 {
 		all = append(all, Reactor{
 			Name: p.Name + "/commands", Checkpoints: p.Store, Parallel: p.Parallel,
 			Filter: leat.Filter{Categories: []string{p.category()}, Types: p.commandNames()},
 			React:  func(ctx context.Context, r leat.Recorded) error { return p.carryOut(ctx, env.log, r) },
-		}.start(env)...)
+		}.fleet(env))
 	}
 	if p.Fired != nil {
 		all = append(all, startTimers(env, p.Name, p.category(), p.Store, p.fire))
 	}
-	return all
+	return all, nil
 }
 
 func (p *Process[S, E, I]) commandNames() (names []string) {

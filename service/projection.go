@@ -55,13 +55,13 @@ func (p Projection[Tx]) validate() error {
 	return validate("Projection", p.Name, p.Filter)
 }
 
-func (p Projection[Tx]) start(env env) []*fleet {
+func (p Projection[Tx]) start(env env) ([]*fleet, []*relayRun) {
 	turn := make(chan struct{}, 1)
 	f := newFleet(env, p.Name, p.Into, func(w worker, s leat.Shard) run {
 		return &projectionRun[Tx]{Projection: p, application: application{worker: w, store: p.Into, filter: p.Filter, shard: s}, turn: turn}
 	})
 	f.rebuild = p.Rebuild
-	return []*fleet{f}
+	return []*fleet{f}, nil
 }
 
 // A projectionRun is a projection at work on a shard.
@@ -151,16 +151,21 @@ func (p *projectionRun[Tx]) tick(stop, work context.Context) error {
 // transaction.
 func (p *projectionRun[Tx]) retryEvent(ctx context.Context, r leat.Recorded, parked Parked) error {
 	s := Step{Name: p.name, Done: []Parked{parked}}
-	return p.Into.Commit(ctx, s, func(ctx context.Context, tx Tx) error {
+	var failed error
+	err := p.Into.Commit(ctx, s, func(ctx context.Context, tx Tx) error {
 		if p.replays(&r) {
 			ctx = replaying(ctx)
 		}
-		err := guarded(func() error { return p.Apply(ctx, tx, r) })
-		if errors.Is(err, ErrSkipped) {
-			return nil
+		failed = guarded(func() error { return p.Apply(ctx, tx, r) })
+		if errors.Is(failed, ErrSkipped) {
+			failed = nil
 		}
-		return err
+		return failed
 	})
+	if failed == nil && !isLate(err) {
+		return Transient(err) // the database is to blame, not the event
+	}
+	return err
 }
 
 // batch applies a batch and moves the checkpoint past it.

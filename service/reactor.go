@@ -20,7 +20,7 @@ const DefaultParallel = 16
 // are done. It is saved after 1,000 events, each second, and when the App
 // drains. After a crash the events done since then come again: about 3,000 of a
 // shard at most. An event that is slow, or pauses before another attempt, holds
-// its shard up once 1,000 or more are read behind it.
+// its shard up once 1,000, or 32 MiB, or more are read behind it.
 //
 // An error that wraps leat.ErrFull, leat.ErrUncertain or leat.ErrUnavailable, or
 // is Transient, says nothing about the event: it is tried again until that has
@@ -59,11 +59,13 @@ func (r Reactor) validate() error {
 	return validate("Reactor", r.Name, r.Filter)
 }
 
-func (r Reactor) start(env env) []*fleet {
+func (r Reactor) start(env env) ([]*fleet, []*relayRun) { return []*fleet{r.fleet(env)}, nil }
+
+func (r Reactor) fleet(env env) *fleet {
 	newRun := r.runs()
 	f := newFleet(env, r.Name, r.Checkpoints, func(w worker, s leat.Shard) run { return newRun(w, s) })
 	f.rebuild = r.Rebuild
-	return []*fleet{f}
+	return f
 }
 
 // runs returns what makes a run for each shard.

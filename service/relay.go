@@ -44,10 +44,8 @@ func (r Relay) validate() error {
 }
 
 // start returns nothing: a relay reads no log, so it is no application.
-func (r Relay) start(env) []*fleet { return nil }
-
-func (r Relay) newRun(e env) *relayRun {
-	return &relayRun{Relay: r, env: e, wake: make(chan struct{}, 1)}
+func (r Relay) start(env env) ([]*fleet, []*relayRun) {
+	return nil, []*relayRun{{Relay: r, env: env, wake: make(chan struct{}, 1), resting: make(resting)}}
 }
 
 // A relayRun is a relay at work. Its fields belong to the goroutine of run, but
@@ -55,7 +53,8 @@ func (r Relay) newRun(e env) *relayRun {
 type relayRun struct {
 	Relay
 	env
-	wake chan struct{} // has one element when there may be something to do
+	wake    chan struct{} // has one element when there may be something to do
+	resting resting       // streams that the log does not take
 }
 
 func (r *relayRun) run(ctx context.Context) error {
@@ -65,10 +64,12 @@ func (r *relayRun) run(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	defer r.release(ctx)
+	work, end := r.outlive(ctx)
+	defer end()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for failures := 0; ; {
-		more, err := r.pass(ctx)
+		more, err := r.pass(ctx, work)
 		switch {
 		case ctx.Err() != nil:
 			return nil // to be stopped is no error
@@ -76,7 +77,8 @@ func (r *relayRun) run(ctx context.Context) error {
 			return err
 		case err != nil:
 			failures++
-			r.failed(ctx, "relay events", failures, err)
+			r.tell(ctx, "relay events", max(failures, r.resting.worst()), err)
+			_ = pause(ctx, r.retry.pause(failures)) // pass will see that ctx has ended
 			continue
 		}
 		failures = 0
@@ -91,15 +93,13 @@ func (r *relayRun) run(ctx context.Context) error {
 	}
 }
 
-// failed tells of a failure and waits before the next attempt.
-func (r *relayRun) failed(ctx context.Context, doing string, failures int, err error) {
-	wait := r.retry.pause(failures)
+// tell tells of a failure after which there is to be another attempt.
+func (r *relayRun) tell(ctx context.Context, doing string, failures int, err error) {
 	level := slog.LevelWarn
 	if failures >= r.retry.Attempts {
 		level = slog.LevelError // somebody has to look after it
 	}
-	r.logger.Log(ctx, level, "trying again", "relay", r.Name, "doing", doing, "failures", failures, "wait", wait, "error", err)
-	_ = pause(ctx, wait) // the caller looks whether ctx has ended
+	r.logger.Log(ctx, level, "trying again", "relay", r.Name, "doing", doing, "failures", failures, "error", err)
 }
 
 // listen wakes the relay when events are put.
@@ -119,7 +119,8 @@ func (r *relayRun) listen(ctx context.Context) {
 		if woken.Load() {
 			failures = 1 // it had begun
 		}
-		r.failed(ctx, "listen for events; they are looked for each second meanwhile", failures, err)
+		r.tell(ctx, "listen for events; they are looked for each second meanwhile", failures, err)
+		_ = pause(ctx, r.retry.pause(failures)) // Listen will see that ctx has ended
 	}
 }
 
@@ -131,13 +132,16 @@ func (r *relayRun) release(ctx context.Context) {
 	}
 }
 
-// pass relays what waits, and tries what is due. more says that there may be
-// more to do at once.
-func (r *relayRun) pass(ctx context.Context) (more bool, err error) {
-	if err := r.retryDue(ctx); err != nil {
+// pass tries what is due and relays what waits. more says that there may be
+// more to do at once. The outbox is settled with work, which ends later than ctx.
+//
+// A stream that the log does not take rests, and others go on. When of all that
+// was taken nothing could be sent, that is an error.
+func (r *relayRun) pass(ctx, work context.Context) (more bool, err error) {
+	if err := r.retryDue(ctx, work); err != nil {
 		return false, err
 	}
-	events, err := r.Outbox.Take(ctx, r.Name, r.owner, r.ttl, relayLimit, nil)
+	events, err := r.Outbox.Take(ctx, r.Name, r.owner, r.ttl, relayLimit, r.resting.now())
 	if errors.Is(err, leat.ErrHeld) {
 		return false, nil
 	}
@@ -146,7 +150,7 @@ func (r *relayRun) pass(ctx context.Context) (more bool, err error) {
 	}
 	s := &sending{relayRun: r, until: time.Now().Add(r.ttl), settle: Settlement{Name: r.Name}}
 	s.send(ctx, events)
-	if err := r.Outbox.Settle(context.WithoutCancel(ctx), s.settle); err != nil {
+	if err := r.Outbox.Settle(work, s.settle); err != nil {
 		return false, err
 	}
 	for _, p := range s.settle.Park {
@@ -155,16 +159,23 @@ func (r *relayRun) pass(ctx context.Context) (more bool, err error) {
 				"stream", p.Stream, "number", p.Version, "type", p.Type, "error", p.Error)
 		}
 	}
-	return s.failed == nil, s.failed
+	if s.failed == nil {
+		return true, nil
+	}
+	if errors.Is(s.failed, leat.ErrClosed) || len(s.settle.Sent)+len(s.settle.Park) == 0 {
+		return false, s.failed
+	}
+	r.tell(ctx, "relay events of some streams", r.resting.worst(), s.failed)
+	return true, nil
 }
 
 // retryDue tries the parked events of streams that are due, in order.
-func (r *relayRun) retryDue(ctx context.Context) error {
+func (r *relayRun) retryDue(ctx, work context.Context) error {
 	streams, err := r.Outbox.Due(ctx, r.Name)
 	if err != nil {
 		return err
 	}
-	for _, stream := range streams {
+	for _, stream := range r.resting.turns(streams) {
 		events, err := r.Outbox.Parked(ctx, r.Name, stream)
 		if err != nil {
 			return err
@@ -173,11 +184,17 @@ func (r *relayRun) retryDue(ctx context.Context) error {
 			if !p.Waits() {
 				continue
 			}
-			again, err := r.retryEvent(ctx, p)
+			stays, resting, err := r.retryEvent(ctx, work, p)
 			if err != nil {
 				return err
 			}
-			if again {
+			if resting != nil {
+				r.tell(ctx, "relay parked events of "+stream, r.resting.failed(stream, r.retry, resting), resting)
+			}
+			if blameless(resting) {
+				return nil // the log is away: do not wait for it once for each
+			}
+			if stays {
 				break // the others stay behind it
 			}
 		}
@@ -186,11 +203,11 @@ func (r *relayRun) retryDue(ctx context.Context) error {
 }
 
 // retryEvent appends a parked event. It reports whether it stays parked, or
-// somebody else is at work on it.
-func (r *relayRun) retryEvent(ctx context.Context, p Parked) (stays bool, err error) {
+// somebody else is at work on it, and why the log does not take it for now.
+func (r *relayRun) retryEvent(ctx, work context.Context, p Parked) (stays bool, resting, err error) {
 	e, found, err := r.Outbox.Find(ctx, p.Version)
 	if err != nil {
-		return true, err
+		return true, nil, err
 	}
 	s := Settlement{Name: r.Name, Done: []Parked{p}}
 	if found {
@@ -198,25 +215,23 @@ func (r *relayRun) retryEvent(ctx context.Context, p Parked) (stays bool, err er
 		switch {
 		case err == nil:
 			s.Sent = []uint64{e.Number}
-		case refused(err):
+			r.resting.succeeded(p.Stream)
+		case Refused(err):
 			again := p
 			again.Error, again.Attempts, again.At = reason(err), p.Attempts+1, time.Now().UTC()
 			s.Park = []Parked{again}
 			r.logger.Error("parked event of the outbox is refused again", "relay", r.Name, "stream", p.Stream, "number", p.Version, "error", err)
+		case errors.Is(err, leat.ErrClosed), ctx.Err() != nil:
+			return true, nil, err
 		default:
-			return true, err
+			return true, err, nil
 		}
 	}
-	err = r.Outbox.Settle(context.WithoutCancel(ctx), s)
+	err = r.Outbox.Settle(work, s)
 	if errors.Is(err, ErrNotParked) {
-		return true, nil // handled or discarded meanwhile, and what is left will be due
+		return true, nil, nil // handled or discarded meanwhile, and what is left will be due
 	}
-	return len(s.Park) > 0, err
-}
-
-// refused reports whether the log will never take an event.
-func refused(err error) bool {
-	return (errors.Is(err, leat.ErrInvalid) || errors.Is(err, leat.ErrIDReused)) && !errors.Is(err, leat.ErrUncertain)
+	return len(s.Park) > 0, nil, err
 }
 
 // A sending brings taken events into the log.
@@ -229,10 +244,11 @@ type sending struct {
 
 // A queue holds the events of one stream that are to be sent, in order.
 type queue struct {
-	events []Outgoing
-	single bool // one at a time, to find the one that is refused
-	chunk  int  // of them are under way
-	under  leat.Pending
+	events  []leat.Event
+	numbers []uint64 // of events in the outbox
+	single  bool     // one at a time, to find the one that is refused
+	chunk   int      // of them are under way
+	under   leat.Pending
 }
 
 // send appends the events of each stream in order, and those of different
@@ -242,7 +258,7 @@ func (s *sending) send(ctx context.Context, events []Outgoing) {
 	var active []*queue
 	for _, e := range events {
 		if e.Behind {
-			s.park(e, nil)
+			s.park(e.Event, e.Number, nil)
 			continue
 		}
 		q := queues[e.Stream]
@@ -251,7 +267,7 @@ func (s *sending) send(ctx context.Context, events []Outgoing) {
 			queues[e.Stream] = q
 			active = append(active, q)
 		}
-		q.events = append(q.events, e)
+		q.events, q.numbers = append(q.events, e.Event), append(q.numbers, e.Number)
 	}
 	limits := leat.LimitsOf(s.log)
 	for len(active) > 0 {
@@ -259,9 +275,10 @@ func (s *sending) send(ctx context.Context, events []Outgoing) {
 			return // it hung, and others have taken the events since
 		}
 		for _, q := range active {
-			chunk := q.next(limits)
-			q.chunk = len(chunk)
-			q.under = leat.Submit(ctx, s.log, chunk)
+			if q.chunk = 1; !q.single {
+				q.chunk = limits.Fit(q.events)
+			}
+			q.under = leat.Submit(ctx, s.log, q.events[:q.chunk])
 		}
 		rest := active[:0]
 		for _, q := range active {
@@ -274,55 +291,42 @@ func (s *sending) send(ctx context.Context, events []Outgoing) {
 	}
 }
 
-// next returns the next events to append together.
-func (q *queue) next(limits leat.Limits) []leat.Event {
-	var chunk []leat.Event
-	bytes := 0
-	for _, e := range q.events {
-		bytes += e.Size()
-		if len(chunk) > 0 && (q.single || len(chunk) == limits.AppendEvents || bytes > limits.AppendBytes) {
-			break
-		}
-		chunk = append(chunk, e.Event)
-	}
-	return chunk
-}
-
 // took takes in what became of the events of a queue that were under way, and
 // reports whether there is more to send.
 func (s *sending) took(q *queue, err error) bool {
-	chunk := q.events[:q.chunk]
 	var partial *leat.PartialError
 	switch {
 	case err == nil:
-		for _, e := range chunk {
-			s.settle.Sent = append(s.settle.Sent, e.Number)
-		}
-		q.events = q.events[q.chunk:]
+		s.settle.Sent = append(s.settle.Sent, q.numbers[:q.chunk]...)
+		s.resting.succeeded(q.events[0].Stream)
+		q.events, q.numbers = q.events[q.chunk:], q.numbers[q.chunk:]
 		return len(q.events) > 0
 	case errors.As(err, &partial):
 		// Somebody else was at it. The rest is taken anew: it may have been
 		// discarded meanwhile.
 		for _, i := range partial.Known {
-			s.settle.Sent = append(s.settle.Sent, chunk[i].Number)
+			s.settle.Sent = append(s.settle.Sent, q.numbers[i])
 		}
-	case refused(err) && q.chunk > 1:
+	case Refused(err) && q.chunk > 1:
 		q.single = true
 		return true
-	case refused(err):
-		for _, e := range q.events {
-			s.park(e, err)
+	case Refused(err):
+		for i := range q.events {
+			s.park(q.events[i], q.numbers[i], err)
 			err = nil
 		}
-	case s.failed == nil:
-		s.failed = err
+	default:
+		s.resting.failed(q.events[0].Stream, s.retry, err)
+		if s.failed == nil || errors.Is(err, leat.ErrClosed) {
+			s.failed = err
+		}
 	}
 	return false
 }
 
 // park parks an event, behind another when err is nil.
-func (s *sending) park(e Outgoing, err error) {
-	p := Parked{Stream: e.Stream, Version: e.Number, ID: e.ID, Type: e.Type, At: time.Now().UTC()}
+func (s *sending) park(e leat.Event, number uint64, err error) {
+	p := Parked{Stream: e.Stream, Version: number, ID: e.ID, Type: e.Type, At: time.Now().UTC()}
 	if err != nil {
 		p.Error, p.Attempts = reason(err), 1
 	}

@@ -14,8 +14,9 @@ import (
 type Runner interface {
 	// validate returns an error that names the field which is wrong.
 	validate() error
-	// start returns the applications that run, each with a name of its own.
-	start(env env) []*fleet
+	// start returns what runs, applications and relays, each with a name of its
+	// own.
+	start(env env) ([]*fleet, []*relayRun)
 }
 
 // A Retry says how often and when something that failed is tried again. The

@@ -133,12 +133,7 @@ func (r *route) add(place int, stream string, e leat.Event) {
 
 // next returns the events of the next Append.
 func (r *route) next() []leat.Event {
-	bytes := 0
-	for r.n = 0; r.n < min(len(r.events), r.limits.AppendEvents); r.n++ {
-		if bytes += r.events[r.n].Size(); r.n > 0 && bytes > r.limits.AppendBytes {
-			break
-		}
-	}
+	r.n = r.limits.Fit(r.events)
 	return r.events[:r.n]
 }
 
@@ -153,7 +148,7 @@ func (r *route) took(ctx context.Context, log leat.Log, err error) {
 			r.events = slices.Delete(r.events, i-k, i-k+1)
 			r.from = slices.Delete(r.from, i-k, i-k+1)
 		}
-	case refused(err):
+	case service.Refused(err):
 		for i := range r.n { // one of them is to blame
 			r.single(ctx, log, i)
 		}
@@ -195,15 +190,10 @@ func (r *route) single(ctx context.Context, log leat.Log, i int) {
 	}
 }
 
-// refused reports whether the log will never take an event.
-func refused(err error) bool {
-	return (errors.Is(err, leat.ErrInvalid) || errors.Is(err, leat.ErrIDReused)) && !errors.Is(err, leat.ErrUncertain)
-}
-
 // meaning returns what an error of the other log means to a Forwarder.
 func meaning(err error) error {
 	switch {
-	case refused(err):
+	case service.Refused(err):
 		return service.Permanent(err)
 	case errors.Is(err, leat.ErrFenced), errors.Is(err, leat.ErrDiverged):
 		// Not what these say of the log that is forwarded.
