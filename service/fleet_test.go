@@ -312,6 +312,45 @@ func TestFleetGoesOnFromWhereAShardWasLeft(t *testing.T) {
 	})
 }
 
+// A pause holds although the keeper of leases does not answer.
+func TestPauseHoldsWhateverElseFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, keeper, model := newLog(t, leat.Config{}), lease.New(nil), servicetest.NewMemory()
+		m := joinFleet(t, log, keeper, history("history", model))
+		want(t, "before", m.app.WaitFor(t.Context(), fill(t, log, "s")), error(nil))
+		m.cutOff.Store(true)
+		time.Sleep(fleetTTL / 2)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		ok(t, m.app.Pause(ctx, "history"))
+		fill(t, log, "s")
+		time.Sleep(4 * fleetTTL)
+		want(t, "while it is paused", model.Data()["s"], versions(1))
+		m.cutOff.Store(false)
+		ok(t, m.app.Resume("history"))
+		want(t, "after", m.app.WaitFor(t.Context(), fill(t, log, "s")), error(nil))
+		m.leave()
+	})
+}
+
+// A database that is away, however long, costs nobody a lease.
+func TestLeasesAreKeptWhileTheDatabaseIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, keeper := newLog(t, leat.Config{}), lease.New(nil)
+		model := &away{Memory: servicetest.NewMemory()}
+		m := joinFleet(t, log, keeper, history("history", model))
+		want(t, "before", m.app.WaitFor(t.Context(), fill(t, log, "s")), error(nil))
+		model.down = time.Now().Add(5 * time.Minute)
+		shards := len(openShards(t, log))
+		for time.Now().Before(model.down) {
+			time.Sleep(fleetTTL / 4)
+			wantBalance(t, keeper, "history", 1, shards)
+		}
+		want(t, "after", m.app.WaitFor(t.Context(), fill(t, log, "s")), error(nil))
+		m.leave()
+	})
+}
+
 // lookedAt calls a function when an application looks at the log, which it does
 // after it has asked where it stands.
 type lookedAt struct {

@@ -42,6 +42,31 @@ func TestCommandsAreRepeatedUnderTheSameKey(t *testing.T) {
 	})
 }
 
+// undone does not take for a minute that a command is done.
+type undone struct {
+	leat.Log
+	until time.Time
+}
+
+func (u undone) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
+	if events[0].Type == "leat.CommandDone" && time.Now().Before(u.until) {
+		return leat.Receipt{}, leat.ErrUnavailable
+	}
+	return u.Log.Append(ctx, events, conds...)
+}
+
+// A command that is passed over is done, too, and that is recorded, however long
+// it takes.
+func TestCommandsThatArePassedOverAreRecordedAsDone(t *testing.T) {
+	bubble(t, func(t *testing.T, log leat.Log, store *servicetest.Memory) {
+		skip := func(context.Context, string, leat.Recorded) error { return service.ErrSkipped }
+		start(t, undone{log, time.Now().Add(time.Minute)}, newBilling(store, skip))
+		feed(t, log, "order-1", orderPlaced{"1"})
+		time.Sleep(2 * time.Minute)
+		want(t, "stream", types(t, log, "bill-1"), begun)
+	})
+}
+
 // What others complain of: commands that wait at a restart are forgotten until
 // something else happens.
 func TestCommandsThatWaitAreCarriedOutAfterARestart(t *testing.T) {
@@ -168,7 +193,7 @@ func TestOutagesLeaveParkedEventsDue(t *testing.T) {
 		s.mu.Lock()
 		s.fail = nil
 		s.mu.Unlock()
-		time.Sleep(shortly)
+		time.Sleep(20 * time.Second)
 		want(t, "parked", parkedList(t, store, "billing/commands"), "")
 	})
 }

@@ -127,6 +127,32 @@ func TestReactorSavesItsCheckpointBehindWhatIsDone(t *testing.T) {
 	})
 }
 
+// Nor on and on while events are large.
+func TestReactorReadsOnlySoManyBytesAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, events = 250 << 10, 400
+		log := newLog(t, leat.Config{})
+		for range events {
+			_, err := log.Append(t.Context(), []leat.Event{{Stream: "slow-1", Type: "Received", Source: "test", Data: make([]byte, size)}})
+			ok(t, err)
+		}
+		w, hold := newWitness(t), make(chan struct{})
+		w.handle = func(context.Context, leat.Recorded) error {
+			<-hold
+			return nil
+		}
+		app := start(t, log, w.reactor(4))
+		time.Sleep(time.Minute)
+		if read := app.status().Seen * size; read > 60<<20 { // 32 MiB, and what comes at a time
+			t.Errorf("%d MiB are read ahead, want 32 and one read more", read>>20)
+		}
+		close(hold)
+		app.caughtUp()
+		want(t, "slow-1", w.of("slow-1"), versions(events))
+		app.stop()
+	})
+}
+
 // A slow event holds the checkpoint up, so the reactor must not run on for ever.
 func TestReactorReadsOnlySoFarAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

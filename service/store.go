@@ -47,8 +47,9 @@ type CheckpointStore interface {
 
 	// Retry asks the application to handle the waiting events of a stream
 	// again, in order. It does so within about a second while it runs. An event
-	// that fails again stays where it was. A stream without waiting events is
-	// ErrNotParked.
+	// that fails again stays where it was, unless it is not to blame: then it is
+	// tried until it succeeds, with pauses that grow. A stream without waiting
+	// events is ErrNotParked.
 	Retry(ctx context.Context, name, stream string) error
 
 	// Discard takes an event that waits out of the line for good; what waits
