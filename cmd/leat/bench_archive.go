@@ -154,8 +154,8 @@ func (r *archiveRun) mostBehind() uint64 {
 }
 
 func (r *archiveRun) appendAlone(ctx context.Context, dir string) error {
-	return r.appending(ctx, "appending", dir, &r.result.Append, func(p *bench.Producers, _ *bench.GatedLog, events uint64) (*bench.Figures, error) {
-		return p.Run(ctx, events, 0)
+	return r.appending(ctx, "appending", dir, &r.result.Append, func(log *engine.Log) (leat.Log, appending) {
+		return log, func(p *bench.Producers, events uint64) (*bench.Figures, error) { return p.Run(ctx, events, 0) }
 	})
 }
 
@@ -167,38 +167,45 @@ func (r *archiveRun) appendBeside(ctx context.Context, dir string) error {
 		return err
 	}
 	title := "appending beside an archiver"
-	return r.appending(ctx, title, dir, &r.result.Beside, func(p *bench.Producers, log *bench.GatedLog, events uint64) (*bench.Figures, error) {
-		a, err := archive.NewArchiver(log, store, archive.Config{Key: r.key})
-		if err != nil {
-			return nil, err
+	return r.appending(ctx, title, dir, &r.result.Beside, func(log *engine.Log) (leat.Log, appending) {
+		gated := bench.Gate(log, r.mostBehind())
+		return gated, func(p *bench.Producers, events uint64) (*bench.Figures, error) {
+			a, err := archive.NewArchiver(log, store, archive.Config{Key: r.key})
+			if err != nil {
+				return nil, err
+			}
+			b, err := bench.AppendBeside(ctx, p, events, a, gated)
+			if err != nil {
+				return nil, err
+			}
+			r.result.setBeside(b)
+			return b.Appended, nil
 		}
-		b, err := bench.AppendBeside(ctx, p, events, a, log)
-		if err != nil {
-			return nil, err
-		}
-		r.result.setBeside(b)
-		return b.Appended, nil
 	})
 }
 
-// appending measures appends to a new log, after a tenth of them to warm up.
+// An appending has producers append so many events.
+type appending func(p *bench.Producers, events uint64) (*bench.Figures, error)
+
+// appending measures appends to a new log, after a tenth of them to warm up. The
+// log that they go to, and how, is what prepare makes of it.
 func (r *archiveRun) appending(
-	ctx context.Context, title, dir string, m **measured, do func(*bench.Producers, *bench.GatedLog, uint64) (*bench.Figures, error),
+	ctx context.Context, title, dir string, m **measured, prepare func(*engine.Log) (leat.Log, appending),
 ) (err error) {
 	log, err := engine.Create(dir, leat.Config{}, r.target.options)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	gated := bench.Gate(log, r.mostBehind())
-	p := bench.NewProducers(r.workload(), gated)
+	to, run := prepare(log)
+	p := bench.NewProducers(r.workload(), to)
 	defer watch(r.console, title, p.Done)()
 	warmup := uint64(r.Events) / 10
 	if _, err := p.Run(ctx, warmup, 0); err != nil {
 		return err
 	}
 	before := log.Stats()
-	*m, err = r.measure(func() (*bench.Figures, error) { return do(p, gated, uint64(r.Events)-warmup) })
+	*m, err = r.measure(func() (*bench.Figures, error) { return run(p, uint64(r.Events)-warmup) })
 	if err != nil {
 		return err
 	}

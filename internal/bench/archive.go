@@ -79,58 +79,64 @@ type GatedLog struct {
 	most     uint64 // events that may be not archived
 	appended atomic.Uint64
 
+	shut atomic.Bool // whether there is anything to wait for
 	mu   sync.Mutex
-	open chan struct{} // closed while Appends may go on
+	open chan struct{} // closed when Appends may go on
 }
 
 // Gate returns a log to which Appends go on until most events are not archived.
-func Gate(log leat.Log, most uint64) *GatedLog {
-	g := &GatedLog{Log: log, most: most, open: make(chan struct{})}
-	close(g.open)
-	return g
-}
+func Gate(log leat.Log, most uint64) *GatedLog { return &GatedLog{Log: log, most: most} }
 
 // Append implements leat.Log.
 func (g *GatedLog) Append(ctx context.Context, events []leat.Event, conds ...leat.Condition) (leat.Receipt, error) {
-	g.mu.Lock()
-	open := g.open
-	g.mu.Unlock()
-	select {
-	case <-open:
-	case <-ctx.Done():
-		return leat.Receipt{}, ctx.Err()
-	}
-	g.appended.Add(uint64(len(events)))
-	return g.Log.Append(ctx, events, conds...)
+	return g.Submit(ctx, events, conds...).Wait()
 }
 
-// watch opens and closes the gate until ctx ends, and leaves it open.
+// Submit implements leat.Submitter, but that it waits while the gate is shut.
+func (g *GatedLog) Submit(ctx context.Context, events []leat.Event, conds ...leat.Condition) leat.Pending {
+	if g.shut.Load() {
+		g.mu.Lock()
+		open := g.open
+		g.mu.Unlock()
+		select {
+		case <-open:
+		case <-ctx.Done():
+			return leat.Refuse(ctx.Err())
+		}
+	}
+	g.appended.Add(uint64(len(events)))
+	return leat.Submit(ctx, g.Log, events, conds...)
+}
+
+// watch shuts and opens the gate until ctx ends, and leaves it open.
 func (g *GatedLog) watch(ctx context.Context, a *archive.Archiver) {
 	const often = 5 * time.Millisecond
 	tick := time.NewTicker(often)
 	defer tick.Stop()
-	shut := false
-	set := func(to bool) {
-		if shut == to {
-			return
-		}
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if shut = to; shut {
-			g.open = make(chan struct{})
-		} else {
-			close(g.open)
-		}
-	}
-	defer set(false)
+	defer g.set(false)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			set(g.appended.Load()-a.Stats().Events > g.most)
+			g.set(g.appended.Load()-a.Stats().Events > g.most)
 		}
 	}
+}
+
+// set shuts or opens the gate.
+func (g *GatedLog) set(shut bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut.Load() == shut {
+		return
+	}
+	if shut {
+		g.open = make(chan struct{})
+	} else {
+		close(g.open)
+	}
+	g.shut.Store(shut)
 }
 
 // ReadArchive reads all events of an archive, one shard after the other, on one
