@@ -49,7 +49,7 @@
 //	leat_checkpoint    name, shard, seq                   how far it has got in each shard
 //	leat_parked        name, stream, version, shard, seq, id, type, error, attempts, at,
 //	                   retry, discarded, reason           events it could not handle
-//	leat_timer         name, stream, timer, version, key, due
+//	leat_timer         name, stream, timer, epoch, version, key, due
 //	                                                      timers of processes; key is the stream's hash key
 //	leat_outbox        number, stream, id, type, source, time, contenttype, data, meta,
 //	                   parked                             events on their way into the log

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,8 +21,8 @@ import (
 type Model struct {
 	pool *pgxpool.Pool
 
-	mu    sync.Mutex
-	ready bool // the tables exist
+	ready    atomic.Bool   // the tables exist
+	creating chan struct{} // held by who creates them
 }
 
 var (
@@ -33,7 +33,9 @@ var (
 
 // ReadModel returns the read model in a database. It creates its tables when it
 // first needs them.
-func ReadModel(pool *pgxpool.Pool) *Model { return &Model{pool: pool} }
+func ReadModel(pool *pgxpool.Pool) *Model {
+	return &Model{pool: pool, creating: make(chan struct{}, 1)}
+}
 
 // begin lets PostgreSQL end a transaction whose worker hangs. See the package
 // comment.

@@ -49,7 +49,9 @@ func TestReadModel(t *testing.T) {
 			one := open(t, url+" pool_max_conns=1")
 			reader := open(t, url)
 			exec(t, reader, kv)
-			return database(reader, func(testing.TB) service.ReadModel[pgx.Tx] { return postgres.ReadModel(one) })
+			db := database(reader, func(testing.TB) service.ReadModel[pgx.Tx] { return postgres.ReadModel(one) })
+			db.Alone = true
+			return db
 		})
 	})
 }

@@ -42,11 +42,13 @@ create table if not exists leat_timer (
 	name    text collate "C" not null,
 	stream  text collate "C" not null,
 	timer   text collate "C" not null,
+	epoch   bigint not null default 0,
 	version bigint not null,
 	key     bytea not null,
 	due     bigint not null,
 	primary key (name, stream, timer)
 );
+alter table leat_timer add column if not exists epoch bigint not null default 0;
 create index if not exists leat_timer_due on leat_timer (name, due);
 create table if not exists leat_snapshot (
 	stream  text collate "C" not null,
@@ -73,8 +75,9 @@ create table if not exists leat_relay (
 	until timestamptz not null
 );`
 
-// lastTable is there when all are.
-const lastTable = "leat_relay"
+// allExist reports whether everything in Tables is there: what came last is.
+const allExist = `exists (select from pg_attribute where attrelid = to_regclass('leat_timer') and attname = 'epoch')
+	and to_regclass('leat_relay') is not null`
 
 // tablesLock is held by who creates tables: "if not exists" does not keep two
 // from creating the same one, and one of them from failing.
@@ -83,14 +86,21 @@ const tablesLock = 0x6c656174 // "leat"
 // createTables creates the tables. It does not try when they exist, since not
 // everybody may.
 func (m *Model) createTables(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.ready {
+	if m.ready.Load() {
+		return nil
+	}
+	select {
+	case m.creating <- struct{}{}:
+		defer func() { <-m.creating }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if m.ready.Load() {
 		return nil
 	}
 	var encoding string
 	var exist bool
-	err := m.pool.QueryRow(ctx, "select current_setting('server_encoding'), to_regclass($1) is not null", lastTable).Scan(&encoding, &exist)
+	err := m.pool.QueryRow(ctx, "select current_setting('server_encoding'), "+allExist).Scan(&encoding, &exist)
 	if err != nil {
 		return err
 	}
@@ -109,6 +119,6 @@ func (m *Model) createTables(ctx context.Context) error {
 			return fmt.Errorf("create tables (postgres.Tables has the statements, for somebody who may): %w", err)
 		}
 	}
-	m.ready = true
+	m.ready.Store(true)
 	return nil
 }

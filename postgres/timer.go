@@ -13,16 +13,16 @@ import (
 // SetTimer implements service.ProcessStore.
 func (m *Model) SetTimer(ctx context.Context, app string, t service.Timer) error {
 	key := leat.RouteHash(t.Stream)
-	return m.timer(ctx, "set", app, t, `insert into leat_timer as old (name, stream, timer, version, key, due) values ($1, $2, $3, $4, $5, $6)
-		on conflict (name, stream, timer) do update set version = excluded.version, due = excluded.due
-		where old.version <= excluded.version`,
-		text(app), text(t.Stream), text(t.Name), int64(t.Version), key[:], t.Due.UnixNano())
+	return m.timer(ctx, "set", app, t, `insert into leat_timer as old (name, stream, timer, epoch, version, key, due) values ($1, $2, $3, $4, $5, $6, $7)
+		on conflict (name, stream, timer) do update set epoch = excluded.epoch, version = excluded.version, due = excluded.due
+		where (old.epoch, old.version) <= (excluded.epoch, excluded.version)`,
+		text(app), text(t.Stream), text(t.Name), int64(t.Epoch), int64(t.Version), key[:], t.Due.UnixNano())
 }
 
 // DropTimer implements service.ProcessStore.
 func (m *Model) DropTimer(ctx context.Context, app string, t service.Timer) error {
-	return m.timer(ctx, "drop", app, t, "delete from leat_timer where name = $1 and stream = $2 and timer = $3 and version <= $4",
-		text(app), text(t.Stream), text(t.Name), int64(t.Version))
+	return m.timer(ctx, "drop", app, t, "delete from leat_timer where name = $1 and stream = $2 and timer = $3 and (epoch, version) <= ($4, $5)",
+		text(app), text(t.Stream), text(t.Name), int64(t.Epoch), int64(t.Version))
 }
 
 func (m *Model) timer(ctx context.Context, doing, app string, t service.Timer, query string, args ...any) error {
@@ -49,17 +49,17 @@ func (m *Model) dueTimers(ctx context.Context, app string, from, to leat.HashKey
 	if err := m.createTables(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := m.pool.Query(ctx, `select stream, timer, version, due from leat_timer
+	rows, err := m.pool.Query(ctx, `select stream, timer, epoch, version, due from leat_timer
 		where name = $1 and due <= $2 and key between $3 and $4 order by due, stream, timer limit $5`,
 		text(app), by.UnixNano(), from[:], to[:], most)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t service.Timer, err error) {
-		var version, at int64
-		err = row.Scan(&t.Stream, &t.Name, &version, &at)
+		var epoch, version, at int64
+		err = row.Scan(&t.Stream, &t.Name, &epoch, &version, &at)
 		t.Stream, t.Name = untext(t.Stream), untext(t.Name)
-		t.Version, t.Due = uint64(version), time.Unix(0, at).UTC()
+		t.Epoch, t.Version, t.Due = uint64(epoch), uint64(version), time.Unix(0, at).UTC()
 		return t, err
 	})
 }

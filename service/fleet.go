@@ -26,8 +26,9 @@ type fleet struct {
 	newRun func(leat.Shard) run
 	brake  *brake
 
-	rebuild bool        // when it begins
-	over    atomic.Bool // run has returned
+	rebuild    bool        // when it begins
+	startsOver bool        // from the beginning when the log was restored
+	over       atomic.Bool // run has returned
 
 	epoch      uint64 // of the log, as the store has it
 	held       map[leat.ShardID]*holding
@@ -212,6 +213,11 @@ func (f *fleet) adopt(stop context.Context) (leat.Checkpoint, []leat.Shard, erro
 		}
 		to := at.Clone()
 		to.Log, to.Epoch = info.ID, info.Epoch
+		if f.startsOver {
+			for shard := range to.Seqs {
+				to.Set(shard, 0)
+			}
+		}
 		err := f.store.Save(stop, Step{Name: f.name, From: at, To: to})
 		if errors.Is(err, leat.ErrFenced) { // another process was faster
 			f.epoch = 0

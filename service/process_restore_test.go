@@ -20,12 +20,80 @@ func TestTimersOfALostHistory(t *testing.T) {
 			app := start(t, log, newBilling(store, s.carryOut))
 			feed(t, log, "order-1", orderPlaced{"1"})
 			time.Sleep(shortly)
-			ok(t, store.SetTimer(t.Context(), "billing/timers", service.Timer{Stream: "bill-1", Name: "payment", Version: version, Due: time.Now()}))
+			ok(t, store.SetTimer(t.Context(), "billing/timers", service.Timer{Stream: "bill-1", Name: "payment", Epoch: 1, Version: version, Due: time.Now()}))
 			time.Sleep(shortly)
 			want(t, "before it is due", types(t, log, "bill-1"), begun)
 			time.Sleep(paymentTime)
 			want(t, "after", types(t, log, "bill-1"), lapsed)
 			app.stop()
+		})
+	}
+}
+
+// A restore may lose what had set a timer anew, or cancelled it, when the store
+// knows of that already. The one that is set then fires in time nevertheless.
+func TestTimersThatARestoreBringsBack(t *testing.T) {
+	for name, lost := range map[string]billInput{"set anew": orderPaid{"1"}, "cancelled": orderNoted{"1"}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, log leat.Log, store *servicetest.Memory) {
+				info, err := log.Info(t.Context())
+				ok(t, err)
+				var s sent
+				p := func() *billing {
+					p := newBilling(store, s.carryOut)
+					p.React = func(d *billDecision, e billInput, r leat.Recorded) error {
+						switch e.(type) {
+						case orderPlaced:
+							d.SetTimer("payment", r.At.Add(paymentTime))
+						case orderPaid:
+							d.SetTimer("payment", r.At.AddDate(1, 0, 0))
+						case orderNoted:
+							d.CancelTimer("payment")
+						}
+						return nil
+					}
+					return p
+				}
+				app := start(t, log, p())
+				feed(t, log, "order-1", orderPlaced{"1"})
+				time.Sleep(shortly)
+				app.stop()
+				kept := allShards(t, log)
+				before := make(map[string]leat.Checkpoint)
+				for _, name := range []string{"billing", "billing/commands", "billing/timers"} {
+					before[name], err = store.Checkpoint(t.Context(), name)
+					ok(t, err)
+				}
+				app = start(t, log, p())
+				feed(t, log, "order-1", lost)
+				time.Sleep(shortly)
+				app.stop()
+				for name, to := range before { // they had not saved the last second
+					at, err := store.Checkpoint(t.Context(), name)
+					ok(t, err)
+					for shard := range at.Seqs {
+						to.Set(shard, to.Seqs[shard])
+					}
+					ok(t, store.Save(t.Context(), service.Step{Name: name, From: at, To: to}))
+				}
+
+				ended := leat.Epoch{Number: 1, Heads: make(map[leat.ShardID]uint64)}
+				for _, shard := range kept {
+					ended.Heads[shard.ID] = shard.Head
+				}
+				restored := newLog(t, leat.Config{ID: info.ID, Shards: leat.EvenShards(4), Ended: []leat.Epoch{ended}})
+				for _, shard := range kept {
+					b, err := log.ReadShard(t.Context(), shard.ID, 0, leat.ReadOptions{})
+					ok(t, err)
+					if shard.Head > 0 {
+						ok(t, restored.Import(t.Context(), shard.ID, b.Events[:shard.Head]))
+					}
+				}
+				app = start(t, restored, p())
+				time.Sleep(2 * paymentTime)
+				want(t, "stream", types(t, restored, "bill-1"), "TimerSet TimerFired BillLapsed")
+				app.stop()
+			})
 		})
 	}
 }

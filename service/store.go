@@ -16,6 +16,7 @@ var ErrNotParked = errors.New("not parked")
 // A CheckpointStore keeps how far applications have got, and the events they
 // have parked, in a service's own database. One store serves many applications,
 // each by its name. It is safe for concurrent use, also by several processes.
+// What only reads sees what is committed, and waits for nobody who writes.
 type CheckpointStore interface {
 	// Checkpoint returns how far an application has got: the zero Checkpoint
 	// when it has not begun.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leathq/leat"
@@ -17,9 +18,9 @@ import (
 type ProcessStore interface {
 	CheckpointStore
 
-	// SetTimer keeps a timer of an application in place of an older one, of a
-	// lower Version, of the same stream and name. If what is kept is newer it
-	// changes nothing.
+	// SetTimer keeps a timer of an application in place of an older one of the
+	// same stream and name: one of a lower Epoch, or of the same and a lower
+	// Version. If what is kept is newer it changes nothing.
 	SetTimer(ctx context.Context, app string, t Timer) error
 
 	// DropTimer removes the timer of t's stream and name unless it is newer than
@@ -36,8 +37,15 @@ type ProcessStore interface {
 type Timer struct {
 	Stream  string // of the process
 	Name    string
-	Version uint64 // of the event that set it
+	Epoch   uint64 // of the log when the event that set it was read
+	Version uint64 // of that event
 	Due     time.Time
+}
+
+// After reports whether t takes the place of an older timer of the same stream
+// and name.
+func (t Timer) After(older Timer) bool {
+	return t.Epoch > older.Epoch || t.Epoch == older.Epoch && t.Version > older.Version
 }
 
 const (
@@ -49,32 +57,40 @@ const (
 // process.
 func startTimers(env env, process, category string, store ProcessStore, fire func(ctx context.Context, log leat.Log, id string, t Timer) (Timer, error)) *fleet {
 	name := process + "/timers"
+	epoch := new(atomic.Uint64)
 	newRun := Reactor{
 		Name: name, Checkpoints: store,
 		Filter: leat.Filter{Categories: []string{category}, Types: []string{typeTimerSet, typeTimerCancelled}},
-		React:  keepTimers(store, name),
+		React:  keepTimers(store, name, epoch),
 	}.runs()
-	return newFleet(env, name, store, func(w worker, s leat.Shard) run {
+	f := newFleet(env, name, store, func(w worker, s leat.Shard) run {
 		return &timerRun{
-			laneRun: newRun(w, s), process: process, timers: store, failures: make(map[Timer]timerFailure),
+			laneRun: newRun(w, s), process: process, timers: store, epoch: epoch, failures: make(map[Timer]timerFailure),
 			fire: func(ctx context.Context, t Timer) (Timer, error) {
 				return fire(ctx, env.log, strings.TrimPrefix(t.Stream, category+"-"), t)
 			},
 		}
 	})
+	// What a restore has lost may have taken the place of timers that are still
+	// set, or removed them.
+	f.startsOver = true
+	return f
 }
 
 var timerTypes = NewTypes[any](TypeOf[timerSet](typeTimerSet), TypeOf[timerCancelled](typeTimerCancelled))
 
 // keepTimers brings what is kept in line with the streams. Events that come
 // again set timers again that have fired long since: to fire one that is not set
-// does nothing.
-func keepTimers(store ProcessStore, app string) func(context.Context, leat.Recorded) error {
+// does nothing. epoch is that of the log.
+func keepTimers(store ProcessStore, app string, epoch *atomic.Uint64) func(context.Context, leat.Recorded) error {
 	return React(timerTypes, func(ctx context.Context, e any, r leat.Recorded) error {
-		if t, set := e.(timerSet); set {
-			return Transient(store.SetTimer(ctx, app, Timer{Stream: r.Stream, Name: t.Timer, Version: r.Version, Due: t.Due}))
+		t := Timer{Stream: r.Stream, Epoch: epoch.Load(), Version: r.Version}
+		if e, set := e.(timerSet); set {
+			t.Name, t.Due = e.Timer, e.Due
+			return Transient(store.SetTimer(ctx, app, t))
 		}
-		return Transient(store.DropTimer(ctx, app, Timer{Stream: r.Stream, Name: e.(timerCancelled).Timer, Version: r.Version}))
+		t.Name = e.(timerCancelled).Timer
+		return Transient(store.DropTimer(ctx, app, t))
 	})
 }
 
@@ -83,6 +99,7 @@ type timerRun struct {
 	*laneRun
 	process string // the application that feeds the process
 	timers  ProcessStore
+	epoch   *atomic.Uint64 // of the log; all runs have the same, as they end before it changes
 	fire    func(context.Context, Timer) (is Timer, err error)
 
 	// What follows belongs to the goroutine that fires.
@@ -101,6 +118,7 @@ type timerFailure struct {
 }
 
 func (t *timerRun) run(stop context.Context, at leat.Checkpoint) error {
+	t.epoch.Store(at.Epoch)
 	stop, cancel := context.WithCancel(stop)
 	defer cancel()
 	work, end := t.outlive(stop)
@@ -174,16 +192,16 @@ func (t *timerRun) fireDue(stop, work context.Context) error {
 	return nil
 }
 
-// fireOne fires a timer and takes it out of the store. The store may hold one of
-// a history that was lost when the log was restored: then it stands in the way of
-// the one that is set, which takes its place.
+// fireOne fires a timer and takes it out of the store. The store may hold one that
+// was lost when the log was restored: the one that is set takes its place.
 func (t *timerRun) fireOne(work context.Context, timer Timer) error {
 	is, err := t.fire(work, timer)
 	if err != nil {
 		return err
 	}
-	if err := t.timers.DropTimer(work, t.name, timer); err != nil || is.Version == 0 || is.Version > timer.Version {
-		return err
+	is.Epoch = t.epoch.Load()
+	if err := t.timers.DropTimer(work, t.name, timer); err != nil || is.Version == 0 || is.After(timer) {
+		return err // one that is newer is kept already, or will be
 	}
 	return t.timers.SetTimer(work, t.name, is)
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"weak"
 
 	"github.com/leathq/leat"
@@ -23,8 +24,8 @@ type Model struct {
 	hub      *hub
 	prepared prepared
 
-	mu    sync.Mutex
-	ready bool // the tables exist
+	ready    atomic.Bool   // the tables exist
+	creating chan struct{} // held by who creates them
 }
 
 var (
@@ -36,7 +37,7 @@ var (
 // ReadModel returns the read model in a database, which is best one that Open
 // has opened. It creates its tables when it first needs them.
 func ReadModel(db *sql.DB) *Model {
-	return &Model{db: db, hub: hubOf(db), prepared: prepared{db: db}}
+	return &Model{db: db, hub: hubOf(db), prepared: prepared{db: db}, creating: make(chan struct{}, 1)}
 }
 
 // A hub is what all who use a database in this process share.
@@ -102,6 +103,7 @@ create table if not exists leat_timer (
 	name    text not null,
 	stream  text not null,
 	timer   text not null,
+	epoch   integer not null default 0,
 	version integer not null,
 	key     blob not null,
 	due     integer not null,
@@ -135,37 +137,61 @@ create table if not exists leat_relay (
 
 // Checkpoint implements service.CheckpointStore.
 func (m *Model) Checkpoint(ctx context.Context, name string) (leat.Checkpoint, error) {
-	var c leat.Checkpoint
-	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		c, err = stored(ctx, tx, name)
-		return err
-	})
+	c, err := m.checkpoint(ctx, name)
 	if err != nil {
 		return leat.Checkpoint{}, fmt.Errorf("read checkpoint of %q: %w", name, err)
 	}
 	return c, nil
 }
 
+func (m *Model) checkpoint(ctx context.Context, name string) (c leat.Checkpoint, err error) {
+	const query = `select a.log, a.epoch, c.shard, c.seq
+		from leat_application a left join leat_checkpoint c using (name) where name = ?`
+	err = m.read(ctx, func(rows *sql.Rows) error {
+		var epoch int64
+		var shard sql.NullString
+		var seq sql.NullInt64
+		if err := rows.Scan(&c.Log, &epoch, &shard, &seq); err != nil {
+			return err
+		}
+		c.Epoch = uint64(epoch)
+		if shard.Valid {
+			c.Set(leat.ShardID(shard.String), uint64(seq.Int64))
+		}
+		return nil
+	}, query, name)
+	return c, err
+}
+
+// read calls scan for each row of a query, as it is committed. It waits for nobody
+// who writes.
+func (m *Model) read(ctx context.Context, scan func(*sql.Rows) error, query string, args ...any) error {
+	if err := m.createTables(ctx); err != nil {
+		return err
+	}
+	rows, err := m.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // Applications implements service.CheckpointStore.
 func (m *Model) Applications(ctx context.Context) ([]string, error) {
 	var names []string
-	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		rows, err := Query(ctx, tx, `
-			select name from (select name from leat_application union select name from leat_parked)
-			where name not like '$%' order by name`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var name string
-			if err := rows.Scan(&name); err != nil {
-				return err
-			}
-			names = append(names, name)
-		}
-		return rows.Err()
-	})
+	err := m.read(ctx, func(rows *sql.Rows) error {
+		var name string
+		err := rows.Scan(&name)
+		names = append(names, name)
+		return err
+	}, `select name from (select name from leat_application union select name from leat_parked)
+		where name not like '$%' order by name`)
 	if err != nil {
 		return nil, fmt.Errorf("list applications: %w", err)
 	}
@@ -248,16 +274,53 @@ func (m *Model) Transact(ctx context.Context, f func(ctx context.Context, tx *sq
 }
 
 func (m *Model) createTables(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.ready {
+	if m.ready.Load() {
 		return nil
 	}
-	if _, err := m.db.ExecContext(ctx, tables); err != nil {
+	select {
+	case m.creating <- struct{}{}:
+		defer func() { <-m.creating }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if m.ready.Load() {
+		return nil
+	}
+	if err := createTables(ctx, m.db); err != nil {
 		return fmt.Errorf("create tables: %w", err)
 	}
-	m.ready = true
+	m.ready.Store(true)
 	return nil
+}
+
+// allExist reports whether everything in tables is there: what came last is.
+const allExist = `select exists (select 1 from pragma_table_info('leat_timer') where name = 'epoch')
+	and exists (select 1 from sqlite_schema where name = 'leat_relay')`
+
+// createTables creates the tables, and adds what those of an earlier version
+// lack. When there is nothing to do it waits for nobody who writes.
+func createTables(ctx context.Context, db *sql.DB) error {
+	var exist bool
+	if err := db.QueryRowContext(ctx, allExist).Scan(&exist); err != nil || exist {
+		return err
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing, else an error is returned already
+	if _, err := tx.ExecContext(ctx, tables); err != nil {
+		return err
+	}
+	if err := tx.QueryRowContext(ctx, allExist).Scan(&exist); err != nil {
+		return err
+	}
+	if !exist {
+		if _, err := tx.ExecContext(ctx, "alter table leat_timer add column epoch integer not null default 0"); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
 }
 
 // stored returns the checkpoint of an application.

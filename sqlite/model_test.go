@@ -6,7 +6,9 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/leathq/leat"
 	"github.com/leathq/leat/service"
 	"github.com/leathq/leat/service/servicetest"
 	"github.com/leathq/leat/sqlite"
@@ -53,7 +55,9 @@ func TestReadModel(t *testing.T) {
 		servicetest.TestReadModel(t, func(t testing.TB) servicetest.Database[*sql.Tx] {
 			_, db := createAt(t)
 			db.SetMaxOpenConns(1)
-			return database(db, func(testing.TB) service.ReadModel[*sql.Tx] { return sqlite.ReadModel(db) })
+			model := database(db, func(testing.TB) service.ReadModel[*sql.Tx] { return sqlite.ReadModel(db) })
+			model.Alone = true
+			return model
 		})
 	})
 }
@@ -70,4 +74,28 @@ func TestProcessStore(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "test.db")
 		return func(t testing.TB) service.ProcessStore { return sqlite.ReadModel(open(t, path)) }
 	})
+}
+
+// A database with the timers of an earlier version gets what it lacks.
+func TestTablesOfAnEarlierVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	db := open(t, path)
+	key := leat.RouteHash("p-1")
+	if _, err := db.Exec(`create table leat_timer (
+		name text not null, stream text not null, timer text not null, version integer not null, key blob not null, due integer not null,
+		primary key (name, stream, timer)) without rowid;
+		insert into leat_timer values ('x', 'p-1', 't', 3, ?, 7)`, key[:]); err != nil {
+		t.Fatal(err)
+	}
+	timer := service.Timer{Stream: "p-1", Name: "t", Epoch: 1, Version: 1, Due: time.Unix(9, 0).UTC()}
+	for range 2 { // and is left alone then
+		model := sqlite.ReadModel(open(t, path))
+		if err := model.SetTimer(t.Context(), "x", timer); err != nil {
+			t.Fatal(err)
+		}
+		due, err := model.DueTimers(t.Context(), "x", leat.HashKey{}, leat.MaxHashKey, time.Now(), 10)
+		if err != nil || len(due) != 1 || due[0] != timer {
+			t.Fatalf("due are %v, %v; want %v", due, err, timer)
+		}
+	}
 }

@@ -53,23 +53,12 @@ func oneRow(r sql.Result, err error, name, stream string, version uint64) error 
 // Parked implements service.CheckpointStore.
 func (m *Model) Parked(ctx context.Context, name, stream string) ([]service.Parked, error) {
 	var events []service.Parked
-	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		rows, err := Query(ctx, tx, `
-			select stream, version, shard, seq, id, type, error, attempts, at, discarded, reason
-			from leat_parked where name = ? and (stream = ? or ? = '') order by stream, version`, name, stream, stream)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			p, err := scanParked(rows)
-			if err != nil {
-				return err
-			}
-			events = append(events, p)
-		}
-		return rows.Err()
-	})
+	err := m.read(ctx, func(rows *sql.Rows) error {
+		p, err := scanParked(rows)
+		events = append(events, p)
+		return err
+	}, `select stream, version, shard, seq, id, type, error, attempts, at, discarded, reason
+		from leat_parked where name = ? and (stream = ? or ? = '') order by stream, version`, name, stream, stream)
 	if err != nil {
 		return nil, fmt.Errorf("list events parked by %q: %w", name, err)
 	}
@@ -91,22 +80,13 @@ func scanParked(rows *sql.Rows) (p service.Parked, err error) {
 // Waiting implements service.CheckpointStore.
 func (m *Model) Waiting(ctx context.Context, name string) (map[string]uint64, error) {
 	waiting := make(map[string]uint64)
-	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		rows, err := Query(ctx, tx, "select stream, count(*) from leat_parked where name = ? and discarded is null group by stream", name)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var stream string
-			var n int64
-			if err := rows.Scan(&stream, &n); err != nil {
-				return err
-			}
-			waiting[stream] = uint64(n)
-		}
-		return rows.Err()
-	})
+	err := m.read(ctx, func(rows *sql.Rows) error {
+		var stream string
+		var n int64
+		err := rows.Scan(&stream, &n)
+		waiting[stream] = uint64(n)
+		return err
+	}, "select stream, count(*) from leat_parked where name = ? and discarded is null group by stream", name)
 	if err != nil {
 		return nil, fmt.Errorf("count events parked by %q: %w", name, err)
 	}
@@ -116,26 +96,16 @@ func (m *Model) Waiting(ctx context.Context, name string) (map[string]uint64, er
 // Due implements service.CheckpointStore.
 func (m *Model) Due(ctx context.Context, name string) ([]string, error) {
 	var streams []string
-	err := m.Transact(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		// SQLite takes the bare columns from the row that has the minimum.
-		rows, err := Query(ctx, tx, `
-			select stream from (
-				select stream, min(version), retry, error from leat_parked
-				where name = ? and discarded is null group by stream)
-			where retry = 1 or error = '' order by stream`, name)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var stream string
-			if err := rows.Scan(&stream); err != nil {
-				return err
-			}
-			streams = append(streams, stream)
-		}
-		return rows.Err()
-	})
+	// SQLite takes the bare columns from the row that has the minimum.
+	err := m.read(ctx, func(rows *sql.Rows) error {
+		var stream string
+		err := rows.Scan(&stream)
+		streams = append(streams, stream)
+		return err
+	}, `select stream from (
+			select stream, min(version), retry, error from leat_parked
+			where name = ? and discarded is null group by stream)
+		where retry = 1 or error = '' order by stream`, name)
 	if err != nil {
 		return nil, fmt.Errorf("list due streams of %q: %w", name, err)
 	}

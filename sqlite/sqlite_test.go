@@ -255,16 +255,17 @@ func TestTransactRefusesToWaitForItself(t *testing.T) {
 	db := create(t, "create table n (n integer)")
 	m, other := sqlite.ReadModel(db), sqlite.ReadModel(db)
 	err := m.Transact(t.Context(), func(ctx context.Context, _ *sql.Tx) error {
-		_, err := other.Parked(ctx, "h", "")
-		return err
+		if _, err := other.Parked(ctx, "h", ""); err != nil {
+			t.Errorf("a read beside the transaction: %v", err)
+		}
+		return other.Retry(ctx, "h", "a-1")
 	})
 	if err == nil || !strings.Contains(err.Error(), "same database") {
 		t.Errorf("a transaction in a transaction: %v, want an error that says so", err)
 	}
 	another := sqlite.ReadModel(create(t, "create table n (n integer)"))
 	err = m.Transact(t.Context(), func(ctx context.Context, _ *sql.Tx) error {
-		_, err := another.Parked(ctx, "h", "")
-		return err
+		return another.Save(ctx, service.Step{Name: "h"})
 	})
 	if err != nil {
 		t.Errorf("a transaction on another database: %v", err)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leathq/leat"
@@ -19,8 +20,8 @@ import (
 // service.ProcessStore and a service.SnapshotStore. It is safe for concurrent
 // use. Make one with NewMemory.
 type Memory struct {
-	turn  chan struct{} // taken by who reads or writes
-	state memory
+	turn  chan struct{} // taken by who writes
+	state atomic.Pointer[memory]
 
 	snapshots sync.Map // [2]string{stream, reducer} to []byte
 
@@ -37,7 +38,7 @@ func (tx *Tx) Get(key string) string { return tx.data[key] }
 // Set sets the value of a key.
 func (tx *Tx) Set(key, value string) { tx.data[key] = value }
 
-// memory is what a transaction changes, or does not.
+// memory is what a transaction replaces, or does not. It is not changed after.
 type memory struct {
 	data        map[string]string
 	checkpoints map[string]leat.Checkpoint
@@ -62,17 +63,15 @@ var (
 
 // NewMemory returns an empty read model.
 func NewMemory() *Memory {
-	return &Memory{turn: make(chan struct{}, 1), state: memory{
+	m := &Memory{turn: make(chan struct{}, 1), timers: make(map[[3]string]service.Timer)}
+	m.state.Store(&memory{
 		data: make(map[string]string), checkpoints: make(map[string]leat.Checkpoint), parked: make(map[place]entry),
-	}, timers: make(map[[3]string]service.Timer)}
+	})
+	return m
 }
 
 // Data returns a copy of what is stored.
-func (m *Memory) Data() map[string]string {
-	m.turn <- struct{}{}
-	defer func() { <-m.turn }()
-	return maps.Clone(m.state.data)
-}
+func (m *Memory) Data() map[string]string { return maps.Clone(m.state.Load().data) }
 
 // change runs f on a copy of the state, which replaces it when f succeeds.
 func (m *Memory) change(ctx context.Context, f func(s *memory) error) error {
@@ -82,29 +81,38 @@ func (m *Memory) change(ctx context.Context, f func(s *memory) error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	s := memory{maps.Clone(m.state.data), maps.Clone(m.state.checkpoints), maps.Clone(m.state.parked)}
+	now := m.state.Load()
+	s := memory{maps.Clone(now.data), maps.Clone(now.checkpoints), maps.Clone(now.parked)}
 	if err := f(&s); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	m.state = s
+	m.state.Store(&s)
+	return nil
+}
+
+// read runs f on the state as it is committed.
+func (m *Memory) read(ctx context.Context, f func(s *memory)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f(m.state.Load())
 	return nil
 }
 
 // Checkpoint implements service.CheckpointStore.
 func (m *Memory) Checkpoint(ctx context.Context, name string) (c leat.Checkpoint, err error) {
-	err = m.change(ctx, func(s *memory) error {
+	err = m.read(ctx, func(s *memory) {
 		c = s.checkpoints[name].Clone()
-		return nil
 	})
 	return c, err
 }
 
 // Applications implements service.CheckpointStore.
 func (m *Memory) Applications(ctx context.Context) (names []string, err error) {
-	err = m.change(ctx, func(s *memory) error {
+	err = m.read(ctx, func(s *memory) {
 		for name := range s.checkpoints {
 			names = append(names, name)
 		}
@@ -114,7 +122,6 @@ func (m *Memory) Applications(ctx context.Context) (names []string, err error) {
 		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "$") })
 		slices.Sort(names)
 		names = slices.Compact(names)
-		return nil
 	})
 	return names, err
 }
@@ -167,13 +174,12 @@ func (s *memory) take(step service.Step) error {
 
 // Parked implements service.CheckpointStore.
 func (m *Memory) Parked(ctx context.Context, name, stream string) (events []service.Parked, err error) {
-	err = m.change(ctx, func(s *memory) error {
+	err = m.read(ctx, func(s *memory) {
 		for _, e := range s.inOrder(name) {
 			if stream == "" || e.Stream == stream {
 				events = append(events, e.Parked)
 			}
 		}
-		return nil
 	})
 	return events, err
 }
@@ -181,20 +187,19 @@ func (m *Memory) Parked(ctx context.Context, name, stream string) (events []serv
 // Waiting implements service.CheckpointStore.
 func (m *Memory) Waiting(ctx context.Context, name string) (map[string]uint64, error) {
 	waiting := make(map[string]uint64)
-	err := m.change(ctx, func(s *memory) error {
+	err := m.read(ctx, func(s *memory) {
 		for at, e := range s.parked {
 			if at.name == name && e.Waits() {
 				waiting[at.stream]++
 			}
 		}
-		return nil
 	})
 	return waiting, err
 }
 
 // Due implements service.CheckpointStore.
 func (m *Memory) Due(ctx context.Context, name string) (streams []string, err error) {
-	err = m.change(ctx, func(s *memory) error {
+	err = m.read(ctx, func(s *memory) {
 		first := make(map[string]bool)
 		for _, e := range s.inOrder(name) {
 			if !e.Waits() || first[e.Stream] {
@@ -205,7 +210,6 @@ func (m *Memory) Due(ctx context.Context, name string) (streams []string, err er
 				streams = append(streams, e.Stream)
 			}
 		}
-		return nil
 	})
 	return streams, err
 }
@@ -242,7 +246,7 @@ func (m *Memory) Discard(ctx context.Context, name, stream string, version uint6
 func (m *Memory) SetTimer(_ context.Context, app string, t service.Timer) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if at := [3]string{app, t.Stream, t.Name}; m.timers[at].Version <= t.Version {
+	if at := [3]string{app, t.Stream, t.Name}; !m.timers[at].After(t) {
 		m.timers[at] = t
 	}
 	return nil
@@ -252,7 +256,7 @@ func (m *Memory) SetTimer(_ context.Context, app string, t service.Timer) error 
 func (m *Memory) DropTimer(_ context.Context, app string, t service.Timer) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if at := [3]string{app, t.Stream, t.Name}; m.timers[at].Version <= t.Version {
+	if at := [3]string{app, t.Stream, t.Name}; !m.timers[at].After(t) {
 		delete(m.timers, at)
 	}
 	return nil

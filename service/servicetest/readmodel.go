@@ -29,6 +29,10 @@ type Database[Tx any] struct {
 	// when a connection is cut at that moment: the commit is carried out, and
 	// its caller gets an error. Nil where that cannot happen.
 	Lose func(t testing.TB) service.ReadModel[Tx]
+
+	// Alone says that all that Open returns share one connection, so that those
+	// who read wait for those who write.
+	Alone bool
 }
 
 // TestReadModel proves what service.ReadModel and service.CheckpointStore
@@ -50,6 +54,7 @@ func TestReadModel[Tx any](t *testing.T, create func(t testing.TB) Database[Tx])
 		{"an answer that is lost leaves a whole step behind", (*desk[Tx]).lost},
 		{"workers with other shards do not fence each other", (*desk[Tx]).shards},
 		{"a new epoch is taken over by all shards at once", (*desk[Tx]).epoch},
+		{"reads wait for nobody who writes", (*desk[Tx]).reads},
 		{"a step of all shards is fenced by another shard", (*desk[Tx]).whole},
 		{"a step of all shards waits for the first of another shard", (*desk[Tx]).wholeWaits},
 		{"steps of two applications are taken together", (*desk[Tx]).along},
@@ -347,6 +352,36 @@ func (d *desk[Tx]) lost() {
 	whole()
 	d.is(m.Commit(d.Context(), s, d.put("k", "2")), leat.ErrFenced, "the same step again")
 	whole()
+}
+
+func (d *desk[Tx]) reads() {
+	if d.Alone {
+		d.Skip("there is one connection for all")
+	}
+	d.save(step(leat.Checkpoint{}, at(5), waits("a-1", 1, "")))
+	other := d.Open(d)
+	_, err := other.Checkpoint(d.Context(), app) // it has its tables now
+	d.ok(err)
+	d.ok(d.model.Commit(d.Context(), step(at(5), at(6)), func(ctx context.Context, tx Tx) error {
+		ctx, cancel := context.WithTimeout(d.Context(), time.Minute) // they are not the transaction's
+		defer cancel()
+		for what, read := range map[string]func() (string, error){
+			"L@1,shardId-000000000000=5": func() (string, error) { c, err := other.Checkpoint(ctx, app); return c.String(), err },
+			"[stock/v1]":                 func() (string, error) { all, err := other.Applications(ctx); return fmt.Sprint(all), err },
+			"[a-1]":                      func() (string, error) { due, err := other.Due(ctx, app); return fmt.Sprint(due), err },
+			"map[a-1:1]":                 func() (string, error) { n, err := other.Waiting(ctx, app); return fmt.Sprint(n), err },
+			"1 parked": func() (string, error) {
+				p, err := other.Parked(ctx, app, "")
+				return fmt.Sprint(len(p), " parked"), err
+			},
+		} {
+			if got, err := read(); err != nil || got != what {
+				d.Errorf("read beside a transaction: %s, %v; want %s", got, err, what)
+			}
+		}
+		return nil
+	}))
+	d.stands(at(6))
 }
 
 func (d *desk[Tx]) shards() {

@@ -65,6 +65,20 @@ func TestProcessStore(t *testing.T, create func(t testing.TB) (open func(t testi
 			set(b, "x", young)
 			due(a, "x", all, time.Hour, 10, young)
 		}},
+		{"a timer of a later epoch is newer, whatever its version", func(a, b store) {
+			lost, young := timer("p-1", "t", 99, 30*time.Minute), timer("p-1", "t", 3, 1)
+			lost.Epoch, young.Epoch = 1, 2
+			set(a, "x", lost, young)
+			due(b, "x", all, time.Hour, 10, young)
+			set(b, "x", lost)
+			drop(b, "x", lost)
+			due(a, "x", all, time.Hour, 10, young)
+			drop(a, "x", young)
+			set(a, "x", lost)
+			young.Version = 1
+			drop(b, "x", young)
+			due(a, "x", all, time.Hour, 10)
+		}},
 		{"dropping leaves what is newer, and is no error when there is nothing", func(a, b store) {
 			young := timer("p-1", "t", 5, 9)
 			drop(a, "x", young)
