@@ -2,6 +2,7 @@ package leat
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -68,6 +69,18 @@ type Recorded struct {
 	Commit  uint64    // sequence of the first event of the same Append
 	Version uint64    // place in the stream, from 1
 	At      time.Time // when the log committed it: UTC, strictly increasing within a shard
+}
+
+// OriginMeta returns the Meta of an event of a log, named by its Info.ID, with
+// where it was recorded first: what Meta says of that, else the event's place in
+// the log. It is what a copy has that leaves the log, whichever way it goes.
+func (r *Recorded) OriginMeta(log string) Meta {
+	if r.Meta.Get(MetaOriginLog) != "" {
+		return r.Meta
+	}
+	return r.Meta.With(MetaOriginLog, log).
+		With(MetaOriginShard, string(r.Shard)).
+		With(MetaOriginSeq, strconv.FormatUint(r.Seq, 10))
 }
 
 // Keys of Meta that Leat itself writes and reads.

@@ -13,6 +13,18 @@ import (
 	"github.com/leathq/leat"
 )
 
+func TestOriginMeta(t *testing.T) {
+	r := leat.Recorded{Event: leat.Event{Meta: leat.NewMeta("a", "1")}, Shard: leat.ShardNumber(0), Seq: 7}
+	first := r.OriginMeta("L1")
+	if got := fmt.Sprint(first); got != "[{a 1} {originlog L1} {originseq 7} {originshard shardId-000000000000}]" {
+		t.Errorf("from the first log it goes with %v", got)
+	}
+	r.Meta, r.Seq = first, 8
+	if got := r.OriginMeta("L2"); !slices.Equal(got, first) {
+		t.Errorf("from the second log it goes with %v", got)
+	}
+}
+
 func TestMeta(t *testing.T) {
 	m := leat.NewMeta("b", "1", "c", "2", "a", "3", "b", "4")
 	want := leat.Meta{{Key: "a", Value: "3"}, {Key: "b", Value: "4"}, {Key: "c", Value: "2"}}

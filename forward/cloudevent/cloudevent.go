@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"mime"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -40,13 +39,7 @@ func Attributes(log string, e *leat.Recorded) []Attribute {
 		{"time", e.Time.UTC().Format(time.RFC3339Nano)},
 		{ContentType, e.ContentType},
 	}
-	meta := e.Meta.With(attributeSequence, fmt.Sprintf("%020d", e.Version))
-	if meta.Get(leat.MetaOriginLog) == "" {
-		meta = meta.With(leat.MetaOriginLog, log).
-			With(leat.MetaOriginShard, string(e.Shard)).
-			With(leat.MetaOriginSeq, strconv.FormatUint(e.Seq, 10))
-	}
-	for _, a := range meta {
+	for _, a := range e.OriginMeta(log).With(attributeSequence, fmt.Sprintf("%020d", e.Version)) {
 		all = append(all, Attribute{a.Key, a.Value})
 	}
 	return all

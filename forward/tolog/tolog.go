@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/service"
@@ -98,14 +97,10 @@ func (d *Destination) copyOf(e leat.Recorded, from, to string) (leat.Event, erro
 	if d.Stream != nil {
 		c.Stream = d.Stream(e.Stream)
 	}
-	switch e.Meta.Get(leat.MetaOriginLog) {
-	case to:
+	if e.Meta.Get(leat.MetaOriginLog) == to {
 		return c, service.ErrSkipped
-	case "":
-		c.Meta = c.Meta.With(leat.MetaOriginLog, from).
-			With(leat.MetaOriginShard, string(e.Shard)).
-			With(leat.MetaOriginSeq, strconv.FormatUint(e.Seq, 10))
 	}
+	c.Meta = e.OriginMeta(from)
 	return c, nil
 }
 
