@@ -73,6 +73,10 @@ type Loaded[S any] struct {
 	Version uint64 // of the stream; 0 when it has no events
 }
 
+// errNothingLeft is how a decider says that its command needs no decision any
+// more. It is returned as it is, whatever the state.
+var errNothingLeft = errors.New("there is nothing left to decide on")
+
 // A Result is what became of a command.
 type Result[S any] struct {
 	// State and Version of the stream, after the command.
@@ -139,7 +143,7 @@ func (a *Aggregate[S, E]) Do(ctx context.Context, log leat.Log, id string, decid
 	}
 	for attempt := 1; ; attempt++ {
 		events, refused := decide(e.state)
-		if errors.Is(refused, errSettled) {
+		if errors.Is(refused, errNothingLeft) {
 			return Result[S]{}, refused
 		}
 		if refused != nil || len(events) == 0 {

@@ -81,16 +81,18 @@ func (d *Decision[S, E]) CancelTimer(name string) {
 	}
 }
 
-// try has f decide, and takes back what it noted when it fails.
+// try has f decide, and takes back what it noted when it fails or panics.
 func (d *Decision[S, E]) try(clone func(S) S, f func(*Decision[S, E]) error) error {
 	state, timers, n := d.state, maps.Clone(d.timers), len(d.decided)
-	if clone != nil {
-		d.state = clone(state)
-	}
-	err := f(d)
-	if err == nil {
-		err = d.err
-	}
+	err := guarded(func() error {
+		if clone != nil {
+			d.state = clone(state)
+		}
+		if err := f(d); err != nil {
+			return err
+		}
+		return d.err
+	})
 	if err != nil {
 		d.state, d.timers, d.decided, d.err = state, timers, d.decided[:n], nil
 	}

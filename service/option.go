@@ -22,7 +22,8 @@ type command struct {
 	// nothing was carried out before, which costs an append to find out.
 	unasked bool
 
-	// parts are those that were decided on together; none when it is one.
+	// parts are those that were decided on together, which have all the events;
+	// none when it is one.
 	parts []part
 }
 
@@ -35,13 +36,14 @@ type part struct {
 // of returns which part decided the i-th event, and the event's place among its
 // own.
 func (c *command) of(i int) (*command, int) {
-	for j := range c.parts {
-		if p := &c.parts[j]; i < p.events {
-			return &p.command, i
-		}
+	if len(c.parts) == 0 {
+		return c, i
+	}
+	j := 0
+	for ; i >= c.parts[j].events; j++ {
 		i -= c.parts[j].events
 	}
-	return c, i
+	return &c.parts[j].command, i
 }
 
 // CommandID makes Aggregate.Do carry out a command once: its events get the IDs

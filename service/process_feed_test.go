@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/service"
@@ -159,6 +161,142 @@ func TestEventsThatWaitFailAlone(t *testing.T) {
 		}
 		want(t, "recorded", decided(t, log), "a by step-a, b by step-b, c by step-c")
 	})
+}
+
+// What one noted before it panicked is nobody else's, also when that one decides
+// nothing itself.
+func TestWhatPanickedIsNotRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &watched{Log: newLog(t, leat.Config{})}
+		errs := feedTogether(t, newTally(), log, steps(t, log.Log, "a", "nothing", "panics"))
+		want(t, "nothing", errs["step-nothing"], error(nil))
+		want(t, "recorded", decided(t, log), "a by step-a")
+	})
+}
+
+// An event that decides nothing on a state from before it came is not answered
+// with that.
+func TestEventsThatWaitAreDecidedOnWhatWasBeforeThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		door := func() *service.Process[[]string, tallied, stepped] {
+			p := newTally()
+			p.React = func(d *service.Decision[[]string, tallied], s stepped, _ leat.Recorded) error {
+				if s.Name == "open" || s.Name == "close" && slices.Contains(d.State(), "open") {
+					d.Record(tallied{s.Name})
+				}
+				return nil
+			}
+			return p
+		}
+		log := newLog(t, leat.Config{})
+		slow := &slowReads{Log: log, hold: make(chan struct{})}
+		p, knock := door(), record(t, log, "step-knock", "knock")
+		var wg sync.WaitGroup
+		wg.Go(func() { ok(t, p.Feed(t.Context(), slow, knock)) })
+		synctest.Wait() // it was told that the process has no events yet
+		ok(t, door().Feed(t.Context(), log, record(t, log, "step-open", "open")))
+		closed := record(t, log, "step-close", "close")
+		wg.Go(func() { ok(t, p.Feed(t.Context(), slow, closed)) })
+		synctest.Wait()
+		close(slow.hold)
+		wg.Wait()
+		want(t, "recorded", decided(t, log), "close by step-close, open by step-open")
+	})
+}
+
+// slowReads answers reads of streams as they were when they began.
+type slowReads struct {
+	leat.Log
+	hold chan struct{}
+}
+
+func (s *slowReads) ReadStream(ctx context.Context, name string, r leat.Range) iter.Seq2[leat.Recorded, error] {
+	return func(yield func(leat.Recorded, error) bool) {
+		var all []leat.Recorded
+		for e, err := range s.Log.ReadStream(ctx, name, r) {
+			if err != nil {
+				yield(e, err)
+				return
+			}
+			all = append(all, e)
+		}
+		<-s.hold
+		for _, e := range all {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Timers and commands of those that are decided on together are as if one came
+// after the other, also where Evolve changes the state it is given.
+func TestTimersAndCommandsTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &watched{Log: newLog(t, leat.Config{})}
+		p := newMarks()
+		errs := feedTogether(t, p, log, steps(t, log.Log, "a", "sets", "fails", "cancels", "does"))
+		if !errors.Is(errs["step-fails"], errStep) {
+			t.Errorf("the step that fails: %v, want its error", errs["step-fails"])
+		}
+		got := strings.Fields(types(t, log, "tally-1"))
+		slices.Sort(got)
+		want(t, "types", strings.Join(got, " "), "Note Tallied Tallied Tallied Tallied TimerCancelled TimerSet TimerSet")
+		ok(t, p.Fire(t.Context(), log, "1", time.Now().Add(2*time.Hour)))
+		kept, err := p.Load(t.Context(), log, "1")
+		ok(t, err)
+		read, err := newMarks().Load(t.Context(), log, "1")
+		ok(t, err)
+		want(t, "state", strings.Join(kept.State, " "), strings.Join(read.State, " "))
+		want(t, "steps", len(read.State), 5) // the timer that nobody cancelled is one
+		want(t, "last", read.State[4], "soon")
+	})
+}
+
+// newMarks returns a tally that marks the steps it has when one more comes.
+func newMarks() *service.Process[[]string, tallied, stepped] {
+	p := newTally()
+	p.Clone = slices.Clone
+	p.Evolve = func(s []string, e tallied) []string {
+		for i := range s {
+			s[i] += "+"
+		}
+		return append(s, e.Step)
+	}
+	p.Commands = []service.Command{service.CommandOf("Note", func(context.Context, stepped, leat.Recorded) error { return nil })}
+	p.Fired = func(d *service.Decision[[]string, tallied], timer string, _ time.Time) error {
+		d.Record(tallied{timer})
+		return nil
+	}
+	p.React = func(d *service.Decision[[]string, tallied], s stepped, _ leat.Recorded) error {
+		d.Record(tallied{s.Name})
+		switch s.Name {
+		case "sets":
+			d.SetTimer("soon", time.Now().Add(time.Minute))
+			d.SetTimer("late", time.Now().Add(time.Hour))
+		case "fails":
+			d.CancelTimer("soon")
+			return errStep
+		case "cancels":
+			d.CancelTimer("late")
+		case "does":
+			d.Do(s)
+		}
+		return nil
+	}
+	return p
+}
+
+func TestFeedOfALogThatCannotBeCompared(t *testing.T) {
+	log := newLog(t, leat.Config{})
+	r := record(t, log, "step-a", "a")
+	odd := struct {
+		leat.Log
+		_ []int
+	}{Log: log}
+	if err := newTally().Feed(t.Context(), odd, r); !errors.Is(err, leat.ErrInvalid) {
+		t.Errorf("feed: %v, want ErrInvalid", err)
+	}
 }
 
 // Another process of the fleet decided on one of those that wait.
