@@ -11,12 +11,13 @@
 //
 // The caller's goroutine checks bounds, computes digests, encodes the events and
 // asks the store what it has to be asked. It then joins the group that is
-// gathering, which grows to half of all that waits, and waits. The committer, one goroutine, takes a group at a time:
-// for each Append it looks up IDs, checks conditions, gives sequences, versions
-// and times, notes them in memory, and makes blocks. It writes the blocks of the
-// group to the end of a file, with one write, and turns to the next group. The
-// syncer, another goroutine, syncs the file, with one fdatasync a group, then
-// publishes the new heads and answers the whole group at once.
+// gathering, which grows to half of what waits and is under way, and waits. The
+// committer, one goroutine, takes a group at a time: for each Append it looks up
+// IDs, checks conditions, gives sequences, versions and times, notes them in
+// memory, and makes blocks. It writes the blocks of the group to the end of a
+// file, with one write, and turns to the next group. The syncer, another
+// goroutine, syncs the file, with one fdatasync a group, then publishes the new
+// heads and answers the whole group at once.
 //
 // # The index
 //

@@ -93,9 +93,9 @@ func (q *queue) full(g *group) bool {
 }
 
 // isRipe reports whether the first group is to be taken: it takes no further
-// operation, or is as large as what is under way.
+// operation, or little is under way.
 func (q *queue) isRipe() bool {
-	return len(q.groups) > 1 || len(q.groups) == 1 && (q.closed || max(halfBytes, q.groups[0].bytes) >= q.underWay)
+	return len(q.groups) > 1 || len(q.groups) == 1 && (q.closed || q.underWay <= halfBytes || q.full(q.groups[0]))
 }
 
 // signal wakes the committer if there is a group to take.

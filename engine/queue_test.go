@@ -98,6 +98,18 @@ func TestGatherWhileUnderWay(t *testing.T) {
 	})
 }
 
+// TestFullGroup: a group that takes no further operation is taken whatever is under
+// way.
+func TestFullGroup(t *testing.T) {
+	q := newQueue()
+	add(t, q, 2*maxGroupBytes)
+	q.take()
+	add(t, q, maxGroupBytes)
+	if g := q.take(); g.bytes != maxGroupBytes {
+		t.Errorf("took a group of %d bytes, want the full one", g.bytes)
+	}
+}
+
 // TestQueueCloses: what is queued is taken, then nothing more.
 func TestQueueCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
