@@ -14,8 +14,11 @@ import (
 var ErrRegistered = errors.New("the SKU is registered already")
 
 // Register enters a SKU into the catalogue, together with the event that tells
-// of it, whose ID it is given. To enter it again changes nothing, unless as
-// another kind (ErrRegistered). A field out of bounds is a [*leat.InvalidError].
+// of it, whose ID it is given. The others hear of it, and it can be traded, a
+// moment later, when the relay has brought the event into the log; only then is
+// it safe from a power cut (docs/outbox.md). To enter it again changes nothing,
+// unless as another kind (ErrRegistered). A field out of bounds is a
+// [*leat.InvalidError].
 func (s *Service) Register(ctx context.Context, r Registered, event string) error {
 	if err := r.check(); err != nil {
 		return fmt.Errorf("register SKU %q: %w", r.SKU, err)
@@ -42,6 +45,7 @@ func (s *Service) register(ctx context.Context, r Registered, event string) erro
 	case !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
+	// The row is the truth of the catalogue, and the event what others know of it.
 	_, err = sqlite.Exec(ctx, tx, `insert into catalogue (sku, kind, description) values (?, ?, ?)`, r.SKU, r.Kind, r.Description)
 	if err != nil {
 		return err
@@ -50,7 +54,7 @@ func (s *Service) register(ctx context.Context, r Registered, event string) erro
 	if err != nil {
 		return err
 	}
-	e := leat.Event{ID: event, Stream: s.skus.Category + "-" + r.SKU, Type: typ, Source: s.skus.Source, Data: data}
+	e := leat.Event{ID: event, Stream: s.skus.Stream(r.SKU), Type: typ, Source: s.skus.Source, Data: data}
 	if err := s.outbox.Put(ctx, tx, e); err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (s *Service) postArticle(w http.ResponseWriter, r *http.Request) error {
 		return refused(err)
 	}
 	w.Header().Set("Location", "/inventory/"+url.PathEscape(in.SKU))
-	return web.Answer(w, http.StatusCreated, Accepted{SKU: in.SKU, Event: id})
+	return web.Answer(w, http.StatusAccepted, Accepted{SKU: in.SKU, Event: id}) // it is told to the others soon
 }
 
 func (s *Service) postAdjustment(w http.ResponseWriter, r *http.Request) error {
