@@ -43,7 +43,7 @@ func (r Relay) validate() error {
 	return validate("Relay", r.Name, leat.Filter{})
 }
 
-// start returns nothing: a relay reads no log, so it is no application.
+// start returns no application: a relay reads no log.
 func (r Relay) start(env env) ([]*fleet, []*relayRun) {
 	return nil, []*relayRun{{Relay: r, env: env, wake: make(chan struct{}, 1), resting: make(resting)}}
 }
