@@ -135,7 +135,9 @@ func (f *fleet) look(stop context.Context) error {
 	f.countWaiting(stop)
 	f.tellRebuilt()
 	open := f.runnable(shards, at)
-	f.endAhead(open)
+	if f.endAhead(open) {
+		return nil // look again when they have ended
+	}
 	if f.isPaused() {
 		return nil
 	}
@@ -257,13 +259,17 @@ func (f *fleet) checkReset(stored map[leat.ShardID]uint64, at leat.Checkpoint) e
 	return nil
 }
 
-// endAhead ends the runs on shards whose parents are not finished any more.
-func (f *fleet) endAhead(open []leat.Shard) {
+// endAhead ends the runs on shards whose parents are not finished any more, and
+// reports whether there are any. They have to end before the parents are begun
+// anew: finished soon, those would let a step of them pass.
+func (f *fleet) endAhead(open []leat.Shard) (ending bool) {
 	for shard, h := range f.held {
 		if !slices.ContainsFunc(open, func(s leat.Shard) bool { return s.ID == shard }) {
 			h.stop()
+			ending = true
 		}
 	}
+	return ending
 }
 
 // tellRebuilt tells when a rebuild has caught up.
