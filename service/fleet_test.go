@@ -340,6 +340,7 @@ func TestLeasesAreKeptWhileTheDatabaseIsAway(t *testing.T) {
 		model := &away{Memory: servicetest.NewMemory()}
 		m := joinFleet(t, log, keeper, history("history", model))
 		want(t, "before", m.app.WaitFor(t.Context(), fill(t, log, "s")), error(nil))
+		synctest.Wait()
 		model.down = time.Now().Add(5 * time.Minute)
 		shards := len(openShards(t, log))
 		for time.Now().Before(model.down) {

@@ -299,6 +299,7 @@ func TestReactorDoesNotLetEventsOvertakeParkedOnes(t *testing.T) {
 		fill(t, log, repeated(4, "a-1")...)
 		app := start(t, log, w.reactor(4))
 		app.caughtUp()
+		synctest.Wait() // until what is parked is saved
 		broken.Store(false)
 		ok(t, w.checked.Retry(t.Context(), "w", "a-1"))
 		for range 20 {
