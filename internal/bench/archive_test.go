@@ -31,20 +31,31 @@ func (s *closedStore) Create(ctx context.Context, name string, data []byte) erro
 	return s.Store.Create(ctx, name, data)
 }
 
+// newArchiver returns an archiver of a log and the store that it writes to, which is
+// closed.
+func newArchiver(t *testing.T, log leat.Log) (*archive.Archiver, *closedStore) {
+	t.Helper()
+	dir := t.TempDir()
+	files, err := archive.OpenStore("file://" + filepath.Join(dir, "archive"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := archive.LoadKey(filepath.Join(dir, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := &closedStore{files, make(chan struct{})}
+	a, err := archive.NewArchiver(log, store, archive.Config{Key: key, SegmentBytes: 10 << 10, MaxAge: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, store
+}
+
 // Producers that append beside an archiver wait while it is too far behind, and go
 // on when it is not: everything is appended, and archived.
 func TestAppendBeside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		files, err := archive.OpenStore("file://" + filepath.Join(dir, "archive"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		store := &closedStore{files, make(chan struct{})}
-		key, err := archive.LoadKey(filepath.Join(dir, "key"))
-		if err != nil {
-			t.Fatal(err)
-		}
 		const most, events = 300, 3000
 		log := newLog(t, 2)
 		gated := bench.Gate(log, most)
@@ -54,13 +65,11 @@ func TestAppendBeside(t *testing.T) {
 		if f, err := p.Run(t.Context(), 70, 0); err != nil || f.Events != 70 {
 			t.Fatalf("before there is an archiver: %+v, %v; want 70 events", f, err)
 		}
-		a, err := archive.NewArchiver(log, store, archive.Config{Key: key, SegmentBytes: 10 << 10, MaxAge: time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
+		a, store := newArchiver(t, log)
 		var b *bench.Beside
 		ended := make(chan error, 1)
 		go func() {
+			var err error
 			b, err = bench.AppendBeside(t.Context(), p, events, a, gated)
 			ended <- err
 		}()
@@ -93,20 +102,8 @@ func TestAppendBeside(t *testing.T) {
 // Who waits at the gate goes when its context ends.
 func TestGateIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		files, err := archive.OpenStore("file://" + filepath.Join(dir, "archive"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		key, err := archive.LoadKey(filepath.Join(dir, "key"))
-		if err != nil {
-			t.Fatal(err)
-		}
 		log := newLog(t, 1)
-		a, err := archive.NewArchiver(log, &closedStore{files, make(chan struct{})}, archive.Config{Key: key})
-		if err != nil {
-			t.Fatal(err)
-		}
+		a, _ := newArchiver(t, log)
 		w := workload()
 		w.Rate = 1000
 		gated := bench.Gate(log, 10)

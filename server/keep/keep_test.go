@@ -337,13 +337,7 @@ func TestCloseArchives(t *testing.T) {
 	if err := k.Close(); err != nil {
 		t.Fatal(err)
 	}
-	a, err := archive.Open(t.Context(), p.Store, "shop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c, err := a.Checkpoint(t.Context()); err != nil || c.Seqs[shard] != 15 {
-		t.Errorf("archived up to %s, %v; want 15", c, err)
-	}
+	p.archivedUpTo(t, 15)
 }
 
 // Also when the store had just failed, and is well again.
@@ -358,12 +352,18 @@ func TestCloseArchivesWhatHadFailed(t *testing.T) {
 	if err := k.Close(); err != nil {
 		t.Fatal(err)
 	}
+	p.archivedUpTo(t, 15)
+}
+
+// archivedUpTo checks how far the shard is archived.
+func (p *place) archivedUpTo(t testing.TB, want uint64) {
+	t.Helper()
 	a, err := archive.Open(t.Context(), p.Store, "shop")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := a.Checkpoint(t.Context()); err != nil || c.Seqs[shard] != 15 {
-		t.Errorf("archived up to %s, %v; want 15", c, err)
+	if c, err := a.Checkpoint(t.Context()); err != nil || c.Seqs[shard] != want {
+		t.Errorf("archived up to %s, %v; want %d", c, err, want)
 	}
 }
 
