@@ -26,6 +26,10 @@ import (
 // replayed or loses its database, each event is decided on once, each command
 // carried out until it succeeds and then not again, and each timer fires once.
 //
+// Only an event on which nothing is decided leaves no trace. Should the database
+// be lost, it is decided on again, on the state as it is then. Where that must not
+// happen, let React record an event of its own that says so.
+//
 // An App runs it as up to three applications, each with a checkpoint, and with
 // parked events if there have to be any:
 //

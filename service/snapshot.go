@@ -26,8 +26,8 @@ const DefaultSnapshotEvery = 100
 // stale, damaged or mixed up, be of another log, or come from before a restore,
 // and may be deleted at any time: what is loaded is always what the stream says.
 //
-// They are made in the background, one at a time, from commands and loads. A
-// snapshot that cannot be written is told to slog.Default and not missed.
+// They are made in the background, one at a time, from commands and loads: call
+// Aggregate.Flush before the store or the log is closed. A snapshot that cannot be written is told to slog.Default and not missed.
 //
 // A stream whose beginning is kept nowhere any more can be loaded while there is
 // a snapshot of it. Do not rely on that: keep an archive.
@@ -244,6 +244,23 @@ func (a *Aggregate[S, E]) keep(ctx context.Context, e *entry[S]) {
 			slog.WarnContext(ctx, "snapshot was not written; the stream stays long to read", "stream", snap.Stream, "error", err)
 		}
 	}()
+}
+
+// Flush waits until no snapshot is being written, or ctx ends, whose error it then
+// returns. Call it when commands and loads are over, before what keeps the
+// snapshots is closed.
+func (a *Aggregate[S, E]) Flush(ctx context.Context) error {
+	a.once.Do(a.init)
+	if a.snapshots == nil {
+		return nil
+	}
+	select {
+	case a.snapshots.writing <- struct{}{}:
+		<-a.snapshots.writing
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *snapshots[S]) write(ctx context.Context, log leat.Log, snap *snapshot[S]) error {

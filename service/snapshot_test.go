@@ -99,6 +99,27 @@ func TestSnapshotsHoldUpNobody(t *testing.T) {
 	})
 }
 
+// Flush waits for the snapshot that is being written.
+func TestFlushOfSnapshots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, store := newLog(t, leat.Config{}), &slowStore{Memory: servicetest.NewMemory(), wait: make(chan struct{})}
+		ok(t, newStocks().Flush(t.Context()))
+		stocks := snapshotted(store, 1)
+		ok(t, stocks.Flush(t.Context()))
+		do(t, stocks, log, "A", receive(1))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := stocks.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Flush while one is written: %v, want that its context ended", err)
+		}
+		time.AfterFunc(time.Second, func() { close(store.wait) })
+		ok(t, stocks.Flush(t.Context()))
+		data, err := store.Snapshot(t.Context(), "stock-A", "1")
+		ok(t, err)
+		want(t, "kept", len(data) > 0, true)
+	})
+}
+
 type slowStore struct {
 	*servicetest.Memory
 	wait chan struct{}
