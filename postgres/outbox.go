@@ -48,7 +48,8 @@ const (
 // deadlocked, of which PostgreSQL tells one. A transaction that puts into
 // thousands of streams needs a higher max_locks_per_transaction.
 func (o *Outbox) Put(ctx context.Context, tx pgx.Tx, events ...leat.Event) error {
-	if err := service.PreparePut(events); err != nil {
+	events, err := service.PreparePut(events)
+	if err != nil {
 		return fmt.Errorf("put into the outbox: %w", err)
 	}
 	if len(events) == 0 {
@@ -61,21 +62,13 @@ func (o *Outbox) Put(ctx context.Context, tx pgx.Tx, events ...leat.Event) error
 	slices.Sort(locks)
 	var b pgx.Batch
 	b.Queue("select pg_advisory_xact_lock($1::int, k) from unnest($2::int[]) k", int32(outboxLocks), slices.Compact(locks))
-	now := time.Now()
 	for _, e := range events {
-		if e.Time.IsZero() {
-			e.Time = now
-		}
 		meta, err := metajson.Encode(e.Meta)
 		if err != nil {
 			return fmt.Errorf("put into the outbox: %w", err)
 		}
-		data := e.Data
-		if data == nil {
-			data = []byte{}
-		}
 		b.Queue(`insert into leat_outbox (stream, id, type, source, time, contenttype, data, meta) values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			text(e.Stream), text(e.ID), text(e.Type), text(e.Source), e.Time.UnixNano(), text(e.ContentType), data, meta)
+			text(e.Stream), text(e.ID), text(e.Type), text(e.Source), e.Time.UnixNano(), text(e.ContentType), e.Data, meta)
 	}
 	b.Queue("select pg_notify($1, '')", outboxChannel) // when it commits
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
@@ -141,7 +134,7 @@ func hold(ctx context.Context, tx pgx.Tx, owner string, ttl time.Duration) error
 	tag, err := tx.Exec(ctx, `
 		insert into leat_relay as held (id, owner, until) values (1, $1, clock_timestamp() + $2)
 		on conflict (id) do update set owner = excluded.owner, until = excluded.until
-		where held.owner = excluded.owner or held.until < clock_timestamp()`, text(owner), ttl)
+		where held.owner = excluded.owner or held.until < clock_timestamp() or held.until > clock_timestamp() + $2`, text(owner), ttl)
 	if err == nil && tag.RowsAffected() == 0 {
 		return leat.ErrHeld
 	}

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/leathq/leat"
@@ -28,7 +29,8 @@ type Outbox interface {
 	// the relay's. What it returns will not be undone by a power cut.
 	//
 	// While there are events, Take gives owner the outbox for ttl: another owner
-	// gets leat.ErrHeld meanwhile. That only saves work: IDs keep an event that
+	// gets leat.ErrHeld meanwhile, unless it would have to wait for longer than
+	// its own ttl, as when the clock was set back. That only saves work: IDs keep an event that
 	// two append from being recorded twice.
 	Take(ctx context.Context, name, owner string, ttl time.Duration, limit int, except []string) ([]Outgoing, error)
 
@@ -68,14 +70,26 @@ type Settlement struct {
 // PreparePut does what Put does first, for those who write an Outbox: it writes
 // IDs into events that have none, and returns an [*leat.InvalidError] if one is
 // out of bounds that are the same for every log. How large events may be is the
-// log's affair.
-func PreparePut(events []leat.Event) error {
+// log's affair. What it returns is to be kept: the events with a Time, and with
+// Data that is not nil.
+func PreparePut(events []leat.Event) ([]leat.Event, error) {
 	if len(events) == 0 {
-		return nil
+		return nil, nil
 	}
 	limits := leat.Limits{EventBytes: math.MaxInt, AppendEvents: math.MaxInt, AppendBytes: math.MaxInt}
-	_, err := leat.PrepareAppend(events, nil, limits, true)
-	return err
+	if _, err := leat.PrepareAppend(events, nil, limits, true); err != nil {
+		return nil, err
+	}
+	kept, now := slices.Clone(events), time.Now()
+	for i := range kept {
+		if kept[i].Time.IsZero() {
+			kept[i].Time = now
+		}
+		if kept[i].Data == nil {
+			kept[i].Data = []byte{}
+		}
+	}
+	return kept, nil
 }
 
 // OutboxBytes bounds the Data of the events that one Take returns, but for the

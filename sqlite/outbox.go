@@ -37,24 +37,17 @@ func NewOutbox(ctx context.Context, db *sql.DB) (*Outbox, error) {
 // without a Time gets the one of this call. An [*leat.InvalidError] says what is
 // wrong with an event.
 func (o *Outbox) Put(ctx context.Context, tx *sql.Tx, events ...leat.Event) error {
-	if err := service.PreparePut(events); err != nil {
+	events, err := service.PreparePut(events)
+	if err != nil {
 		return fmt.Errorf("put into the outbox: %w", err)
 	}
-	now := time.Now()
 	for _, e := range events {
-		if e.Time.IsZero() {
-			e.Time = now
-		}
 		meta, err := metajson.Encode(e.Meta)
 		if err != nil {
 			return fmt.Errorf("put into the outbox: %w", err)
 		}
-		data := e.Data
-		if data == nil {
-			data = []byte{}
-		}
 		_, err = Exec(ctx, tx, `insert into leat_outbox (stream, id, type, source, time, contenttype, data, meta) values (?, ?, ?, ?, ?, ?, ?, ?)`,
-			e.Stream, e.ID, e.Type, e.Source, e.Time.UnixNano(), e.ContentType, data, meta)
+			e.Stream, e.ID, e.Type, e.Source, e.Time.UnixNano(), e.ContentType, e.Data, meta)
 		if err != nil {
 			return fmt.Errorf("put into the outbox: %w", err)
 		}
@@ -159,10 +152,11 @@ func (o *Outbox) synced(ctx context.Context, f func(tx *sql.Tx) error) (failed e
 
 func hold(ctx context.Context, tx *sql.Tx, owner string, ttl time.Duration) error {
 	now := time.Now()
+	until := now.Add(ttl).UnixNano()
 	r, err := tx.ExecContext(ctx, `
 		insert into leat_relay (id, owner, until) values (1, ?, ?)
 		on conflict (id) do update set owner = excluded.owner, until = excluded.until
-		where leat_relay.owner = excluded.owner or leat_relay.until < ?`, owner, now.Add(ttl).UnixNano(), now.UnixNano())
+		where leat_relay.owner = excluded.owner or leat_relay.until < ? or leat_relay.until > ?`, owner, until, now.UnixNano(), until)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package killtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -86,8 +87,8 @@ func (o *Office) drain(c *crew) {
 	ended := make(chan error, 1)
 	go func() { ended <- app.Run(ctx) }()
 	c.until("the outbox is empty", func() bool {
-		events, err := o.Outbox.Take(c.t.Context(), relay, "probe", time.Millisecond, 1, nil)
-		return err == nil && len(events) == 0
+		events, err := o.Outbox.Take(c.t.Context(), relay, "probe", leaseTTL, 1, nil)
+		return errors.Join(err, o.Outbox.Release(c.t.Context(), "probe")) == nil && len(events) == 0
 	})
 	cancel()
 	if err := <-ended; err != nil {

@@ -69,7 +69,10 @@ func TestOutbox[Tx any](t *testing.T, create func(t testing.TB) OutboxDatabase[T
 	}
 }
 
-const relay = "relay/v1"
+const (
+	relay    = "relay/v1"
+	relayTTL = time.Second
+)
 
 // An office is where one check works.
 type office[Tx any] struct {
@@ -97,7 +100,7 @@ func (o *office[Tx]) put(events ...leat.Event) {
 // start runs a relay until what it returns is called.
 func (o *office[Tx]) start(outbox service.Outbox, log leat.Log) (stop func()) {
 	app, err := service.NewApp(service.Config{
-		Log: log, Logger: slog.New(slog.DiscardHandler), Retry: service.Retry{First: time.Millisecond, Most: 10 * time.Millisecond}, LeaseTTL: time.Second,
+		Log: log, Logger: slog.New(slog.DiscardHandler), Retry: service.Retry{First: time.Millisecond, Most: 10 * time.Millisecond}, LeaseTTL: relayTTL,
 	}, service.Relay{Name: relay, Outbox: outbox})
 	if err != nil {
 		o.Error(err)
@@ -157,11 +160,12 @@ func (o *office[Tx]) relayed(want ...string) {
 }
 
 func (o *office[Tx]) nothingWaits() bool {
-	events, err := o.outbox.Take(o.Context(), relay, "probe", time.Millisecond, 1, nil)
+	events, err := o.outbox.Take(o.Context(), relay, "probe", relayTTL, 1, nil)
 	if errors.Is(err, leat.ErrHeld) {
 		return false
 	}
 	o.ok(err)
+	o.ok(o.outbox.Release(o.Context(), "probe"))
 	due, err := o.outbox.Due(o.Context(), relay)
 	o.ok(err)
 	return len(events) == 0 && len(due) == 0
@@ -276,6 +280,13 @@ func (o *office[Tx]) held() {
 		_, err := take(o.outbox, "a", time.Hour)
 		return err == nil
 	})
+	// As a hold that was taken before the clock was set back by most of an hour.
+	if _, err := take(other, "b", time.Minute); err != nil {
+		o.Fatalf("another, for less than what is left of a hold: %v, want it to get the outbox", err)
+	}
+	if _, err := take(o.outbox, "a", time.Hour); !errors.Is(err, leat.ErrHeld) {
+		o.Fatalf("the first, which has lost it: %v, want ErrHeld", err)
+	}
 }
 
 func (o *office[Tx]) large() {
