@@ -131,8 +131,11 @@ func follow(ctx context.Context, out io.Writer, app *service.App) error {
 			fmt.Fprintf(out, "%s: %d events in %.1f s, %.0f a second\n", s.Name, s.Handled, took, float64(s.Handled)/took)
 			return err
 		case <-tell.C:
-			s := app.Status()[0]
-			fmt.Fprintf(out, "%s: %d events left, %.0f a second, done in %s\n", s.Name, s.Replay, s.Rate, s.ETA().Round(100*time.Millisecond))
+			s, speed := app.Status()[0], "its rate is not known yet"
+			if s.Rate > 0 {
+				speed = fmt.Sprintf("%.0f a second, done in %s", s.Rate, s.ETA().Round(100*time.Millisecond))
+			}
+			fmt.Fprintf(out, "%s: %d events left, %s\n", s.Name, s.Replay, speed)
 		}
 	}
 }
