@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/archive"
 	"github.com/leathq/leat/leattest"
@@ -96,16 +94,7 @@ func TestRetainDamaged(t *testing.T) {
 // What a restore would refuse is not archived: a tree that the events do not make,
 // as a machine signs it whose memory fails.
 func TestRetainTree(t *testing.T) {
-	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()
-	a := newArchiver(t, log, store)
-	for range 2 {
-		appendOne(t, log, "order-1")
-		flush(t, a, log)
-	}
-	name := fmt.Sprintf("shop/manifests/%s/%020d.json", first, 3)
-	good := checkpoints(t, store, "shop", first)[2].Root.String()
-	forged := strings.ReplaceAll(string(store.objects[name]), good, tlog.RecordHash(nil).String())
-	store.set(name, archive.Resign([]byte(forged), testKey(t)))
+	log, store, name := forgedTree(t)
 	report, err := archive.Retain(t.Context(), log, store, archive.RetainOptions{Age: time.Nanosecond})
 	if !errors.Is(err, leat.ErrCorrupt) || !strings.Contains(err.Error(), name) {
 		t.Errorf("%v, want ErrCorrupt that names %s", err, name)

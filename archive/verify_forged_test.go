@@ -15,6 +15,7 @@ import (
 
 	"github.com/leathq/leat"
 	"github.com/leathq/leat/archive"
+	"github.com/leathq/leat/leattest"
 )
 
 // What somebody does who knows the format.
@@ -127,6 +128,19 @@ func TestVerifyLineage(t *testing.T) {
 
 // Who has the key can sign a tree that the events do not make.
 func TestVerifyTree(t *testing.T) {
+	log, store, name := forgedTree(t)
+	if r := verify(t, store, archive.VerifyOptions{}); len(r.Problems) != 1 || r.Problems[0].Object != name {
+		t.Errorf("problems %v, want one that names %s", r.Problems, name)
+	}
+	if _, _, err := openArchive(t, store, log).Prove(t.Context(), first, 1, 0); !errors.Is(err, leat.ErrCorrupt) {
+		t.Errorf("a proof in it: %v, want ErrCorrupt", err)
+	}
+}
+
+// forgedTree returns a log and the store of its archive, in which a manifest has a
+// tree that the events do not make, and the manifest's name.
+func forgedTree(t *testing.T) (*leattest.Log, *memoryStore, string) {
+	t.Helper()
 	log, store := newLog(t, leat.Config{ID: "shop"}, nil), newMemoryStore()
 	a := newArchiver(t, log, store)
 	for range 2 {
@@ -137,12 +151,7 @@ func TestVerifyTree(t *testing.T) {
 	good := checkpoints(t, store, "shop", first)[2].Root.String()
 	forged := strings.ReplaceAll(string(store.objects[name]), good, tlog.RecordHash(nil).String())
 	store.set(name, archive.Resign([]byte(forged), testKey(t)))
-	if r := verify(t, store, archive.VerifyOptions{}); len(r.Problems) != 1 || r.Problems[0].Object != name {
-		t.Errorf("problems %v, want one that names %s", r.Problems, name)
-	}
-	if _, _, err := openArchive(t, store, log).Prove(t.Context(), first, 1, 0); !errors.Is(err, leat.ErrCorrupt) {
-		t.Errorf("a proof in it: %v, want ErrCorrupt", err)
-	}
+	return log, store, name
 }
 
 // A Bloom filter that leaves a stream out hides its events from who looks for it.
